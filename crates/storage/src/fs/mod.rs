@@ -1,0 +1,223 @@
+//! Files in a folder.
+//!
+//! Small changes go through a journal whose writers share one sync, and reach the tree before they are acknowledged
+//! (see [`journal`]). Large objects are written to a file of their own, synced, renamed, and the directories synced.
+//! Reads that the page cache can answer are done at once, everything else on the blocking pool.
+
+mod disk;
+mod journal;
+mod list;
+mod locks;
+mod read;
+mod tree;
+mod writer;
+
+pub use disk::{DiskEvent, Observer};
+
+use crate::driver::check_key;
+use crate::{
+    Batch, Driver, Error, ErrorKind, Eventually, INLINE_MAX, ListPage, Object, Op, Result, Stat, Task, Writer,
+};
+use bytes::Bytes;
+use disk::Disk;
+use journal::Journal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How to open a folder.
+pub struct FsOptions {
+    /// The folder; created when missing.
+    pub root: PathBuf,
+    /// Nothing will be written, not even a lock.
+    pub read_only: bool,
+    /// Identifies this run of the machine; `None`: ask the kernel. A journal of another run is replayed.
+    pub boot_id: Option<String>,
+    /// Sees every change of the disk; for tests.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl FsOptions {
+    /// A writable folder.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), read_only: false, boot_id: None, observer: None }
+    }
+}
+
+/// The driver.
+pub struct FsDriver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    disk: Arc<Disk>,
+    listings: list::Listings,
+    journal: Option<Journal>,
+    locks: Arc<locks::KeyLocks>,
+    read_only: bool,
+}
+
+impl FsDriver {
+    /// Opens the folder and repairs what an unclean stop left. Blocks; call it before serving or on the blocking pool.
+    ///
+    /// # Errors
+    /// The folder cannot be created, opened or (unless `read_only`) written.
+    pub fn open(options: FsOptions) -> Result<Self> {
+        let root = &options.root;
+        let name = root.to_string_lossy().into_owned();
+        let wrap = |operation| {
+            let name = name.clone();
+            move |error: std::io::Error| Error::io(operation, &name, error)
+        };
+        if !options.read_only {
+            std::fs::create_dir_all(root).map_err(wrap("create data folder"))?;
+        }
+        let disk = Arc::new(Disk::open(root, options.observer).map_err(wrap("open data folder"))?);
+        let journal = if options.read_only {
+            None
+        } else {
+            check_writable(root).map_err(wrap("write to data folder"))?;
+            let boot_id = options.boot_id.map_or_else(journal::kernel_boot_id, Ok).map_err(wrap("read boot id for"))?;
+            journal::recover(&disk, &boot_id).map_err(wrap("repair data folder"))?;
+            (!disk.is_network()).then(|| Journal::new(Arc::clone(&disk), boot_id))
+        };
+        let shared = Shared {
+            disk,
+            listings: list::Listings::new(),
+            journal,
+            locks: locks::KeyLocks::new(),
+            read_only: options.read_only,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    fn blocking<'a, T: Send + 'static>(
+        &'a self,
+        key: &'a str,
+        work: impl FnOnce(&Shared, &str) -> Result<T> + Send + 'static,
+    ) -> Task<'a, T> {
+        let (shared, owned) = (Arc::clone(&self.shared), key.to_owned());
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || work(&shared, &owned))
+                .await
+                .unwrap_or_else(|error| Err(Error::io("wait for", key, std::io::Error::other(error))))
+        })
+    }
+
+    fn writable(&self, key: &str) -> Result<()> {
+        if self.shared.read_only {
+            return Err(Error::new(ErrorKind::ReadOnly, "write", key, "storage was opened read-only"));
+        }
+        Ok(())
+    }
+}
+
+fn check_writable(root: &Path) -> std::io::Result<()> {
+    rustix::fs::access(root, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(Into::into)
+}
+
+impl Driver for FsDriver {
+    fn stat<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Stat>> {
+        match check_key(key).err().map(Err).or_else(|| read::stat_cached(&self.shared.disk, key)) {
+            Some(answer) => Eventually::ready(answer),
+            None => Eventually::Pending(self.blocking(key, |shared, key| read::stat(&shared.disk, key))),
+        }
+    }
+
+    fn get<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<Bytes>> {
+        match check_key(key).err().map(Err).or_else(|| read::get_cached(&self.shared.disk, key, max)) {
+            Some(answer) => Eventually::ready(answer),
+            None => Eventually::Pending(self.blocking(key, move |shared, key| read::get(&shared.disk, key, max))),
+        }
+    }
+
+    fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
+        match check_key(key).err().map(Err).or_else(|| read::open_cached(&self.shared.disk, key)) {
+            Some(answer) => Eventually::ready(answer),
+            None => Eventually::Pending(self.blocking(key, |shared, key| read::open(&shared.disk, key))),
+        }
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Eventually<'a, Result<ListPage>> {
+        if let Err(error) = check_key(prefix) {
+            return Eventually::ready(Err(error));
+        }
+        if let Some(page) = self.shared.listings.cached(&self.shared.disk, prefix, after, limit) {
+            return Eventually::ready(Ok(page));
+        }
+        let after = after.to_owned();
+        Eventually::Pending(
+            self.blocking(prefix, move |shared, prefix| shared.listings.read(&shared.disk, prefix, &after, limit)),
+        )
+    }
+
+    fn apply(&self, batch: Batch) -> Task<'_, ()> {
+        Box::pin(async move {
+            for op in &batch.ops {
+                self.writable(op.key())?;
+                check_key(op.key())?;
+                if matches!(op, Op::Put { data, .. } if data.len() > INLINE_MAX) {
+                    return Err(Error::new(ErrorKind::TooLarge, "put", op.key(), "too large for a batch"));
+                }
+            }
+            let held = self.shared.locks.acquire(&batch.lock_names()).await;
+            match &self.shared.journal {
+                Some(journal) => journal.submit(batch, held).await,
+                None => {
+                    self.blocking("batch", move |shared, _| {
+                        let _held = held;
+                        shared.disk.make_dirs(disk::TEMP).map_err(|error| Error::io("create", disk::TEMP, error))?;
+                        batch.ops.iter().try_for_each(|op| {
+                            tree::apply(&shared.disk, op, true).map_err(|error| Error::io("write", op.key(), error))
+                        })
+                    })
+                    .await
+                }
+            }
+        })
+    }
+
+    fn writer(&self, size_hint: Option<u64>) -> Task<'_, Box<dyn Writer>> {
+        if let Err(error) = self.writable("upload") {
+            return Box::pin(async move { Err(error) });
+        }
+        let shared = Arc::clone(&self.shared);
+        self.blocking("upload", move |_, _| {
+            writer::FsWriter::create(&shared, size_hint).map(|writer| Box::new(writer) as Box<dyn Writer>)
+        })
+    }
+
+    fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>> {
+        let shared = Arc::clone(&self.shared);
+        self.blocking(handle, move |_, handle| {
+            writer::FsWriter::resume(&shared, handle, offset).map(|writer| Box::new(writer) as Box<dyn Writer>)
+        })
+    }
+
+    fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
+        self.blocking(handle, writer::discard)
+    }
+
+    fn probe(&self) -> Task<'_, ()> {
+        self.blocking("data folder", |shared, key| {
+            shared.disk.check_root().map_err(|error| Error::io("check", key, error))?;
+            if shared.read_only {
+                return Ok(());
+            }
+            if let Some(error) = shared.journal.as_ref().and_then(Journal::failure) {
+                return Err(error);
+            }
+            let temp = shared.disk.temp();
+            let written = shared
+                .disk
+                .make_dirs(disk::TEMP)
+                .and_then(|()| shared.disk.write_new(&temp, b"probe"))
+                .and_then(|_| shared.disk.remove(&temp));
+            written.map_err(|error| Error::io("write to", key, error))
+        })
+    }
+
+    fn close(&self) -> Task<'_, ()> {
+        self.blocking("journal", |shared, _| shared.journal.as_ref().map_or(Ok(()), Journal::close))
+    }
+}

@@ -1,0 +1,123 @@
+//! Carrying out small changes on the tree.
+
+use super::disk::{Disk, parent};
+use crate::{Op, PutMode};
+use rustix::fs::OFlags;
+use std::io;
+
+/// Directories may be removed by somebody else while we work below them; more than a few times in a row they are not.
+const TRIES: usize = 4;
+
+/// Carries out one change. `sync`: everything is durable on return, for file systems without a journal of ours.
+pub(super) fn apply(disk: &Disk, op: &Op, sync: bool) -> io::Result<()> {
+    match op {
+        Op::Put { key, data, mode } => put(disk, key, data, *mode, sync),
+        Op::Delete { key } => {
+            missing_is_fine(disk.remove(key))?;
+            if sync && disk.exists(parent(key))? { disk.sync_dirs(parent(key)) } else { Ok(()) }
+        }
+        Op::DeleteTree { prefix } => delete_tree(disk, prefix, sync),
+    }
+}
+
+fn put(disk: &Disk, key: &str, data: &[u8], mode: PutMode, sync: bool) -> io::Result<()> {
+    if mode == PutMode::Keep
+        && let Ok(stat) = disk.stat(key)
+        && u64::try_from(stat.st_size).is_ok_and(|size| size == data.len() as u64)
+    {
+        return if sync { disk.sync_dirs(parent(key)) } else { Ok(()) };
+    }
+    let mut last = Ok(());
+    for _ in 0..TRIES {
+        last = match first_missing(disk, parent(key))? {
+            Some(top) if !sync => put_with_dirs(disk, key, data, top),
+            _ => put_file(disk, key, data, sync),
+        };
+        match &last {
+            Err(error) if is_race(error) => disk.make_dirs(parent(key))?,
+            _ => return last,
+        }
+    }
+    last
+}
+
+fn is_race(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::NotFound | K::AlreadyExists | K::DirectoryNotEmpty)
+}
+
+/// The highest directory on the way to `dir` that does not exist.
+fn first_missing<'a>(disk: &Disk, dir: &'a str) -> io::Result<Option<&'a str>> {
+    let mut missing = None;
+    let mut dir = dir;
+    while !dir.is_empty() && !disk.exists(dir)? {
+        missing = Some(dir);
+        dir = parent(dir);
+    }
+    Ok(missing)
+}
+
+fn put_file(disk: &Disk, key: &str, data: &[u8], sync: bool) -> io::Result<()> {
+    if sync {
+        disk.make_dirs(parent(key))?;
+    }
+    let temp = disk.temp();
+    let file = disk.write_new(&temp, data)?;
+    let published = (if sync { disk.sync_file(&file, &temp) } else { Ok(()) }).and_then(|()| disk.rename(&temp, key));
+    if published.is_err() {
+        drop(disk.remove(&temp));
+        return published;
+    }
+    if sync { disk.sync_dirs(parent(key)) } else { Ok(()) }
+}
+
+/// Builds the missing directories with the file in them aside and moves them in place in one step, so that nobody sees
+/// a directory without its content.
+fn put_with_dirs(disk: &Disk, key: &str, data: &[u8], top: &str) -> io::Result<()> {
+    let temp = disk.temp();
+    let built = build_aside(disk, key, data, top, &temp).and_then(|()| disk.rename(&temp, top));
+    if built.is_err() {
+        drop(disk.remove_tree(&temp));
+    }
+    built
+}
+
+fn build_aside(disk: &Disk, key: &str, data: &[u8], top: &str, temp: &str) -> io::Result<()> {
+    disk.make_dir(temp)?;
+    let below = key.get(top.len() + 1..).unwrap_or_default();
+    let mut path = temp.to_owned();
+    let mut parts = below.split('/').peekable();
+    while let Some(part) = parts.next() {
+        path.push('/');
+        path.push_str(part);
+        if parts.peek().is_some() {
+            disk.make_dir(&path)?;
+        }
+    }
+    let file = disk.create(&path, OFlags::empty())?;
+    disk.write_at(&file, &path, 0, data)
+}
+
+fn delete_tree(disk: &Disk, prefix: &str, sync: bool) -> io::Result<()> {
+    let temp = disk.temp();
+    match disk.rename(prefix, &temp) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        other => other?,
+    }
+    if sync {
+        disk.sync_dirs(parent(prefix))?;
+    }
+    if rustix::fs::FileType::from_raw_mode(disk.stat(&temp)?.st_mode).is_dir() {
+        disk.remove_tree(&temp)
+    } else {
+        disk.remove(&temp)
+    }
+}
+
+fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,245 @@
+//! Large objects on files: written beside the page cache where the file system can, synced, renamed into place.
+
+use super::Shared;
+use super::disk::parent;
+use crate::{Buffer, Error, ErrorKind, Result, Task, Writer};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// Where unfinished objects are.
+pub(super) const UPLOADS: &str = "homeport/v1/uploads";
+
+/// Buffers of one writer under way to the disk: one being written, one waiting.
+const IN_FLIGHT_MAX: usize = 2;
+
+/// Block size that direct I/O needs; 4096 fits every disk in use.
+const BLOCK: u64 = 4096;
+
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
+pub(super) struct FsWriter {
+    shared: Arc<Shared>,
+    files: Arc<Files>,
+    written: u64,
+    in_flight: VecDeque<JoinHandle<io::Result<()>>>,
+    /// The first error; nothing is believed after it.
+    failed: Option<Error>,
+    /// A session record may name the file.
+    keep: bool,
+}
+
+struct Files {
+    path: String,
+    buffered: File,
+    /// The same file past the page cache, when the file system offers that.
+    direct: Option<File>,
+}
+
+impl FsWriter {
+    pub(super) fn create(shared: &Arc<Shared>, size_hint: Option<u64>) -> Result<Self> {
+        let path = format!("{UPLOADS}/{}.data", uuid::Uuid::new_v4());
+        let wrap = |error| Error::io("create", &path, error);
+        let disk = &shared.disk;
+        let buffered = match disk.create(&path, OFlags::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.make_dirs(UPLOADS).and_then(|()| disk.create(&path, OFlags::empty())).map_err(wrap)?
+            }
+            other => other.map_err(wrap)?,
+        };
+        let writer = Self::new(shared, path.clone(), buffered, 0, false)?;
+        if let Some(size) = size_hint.filter(|size| *size > 0) {
+            // Not every file system can reserve; then a full disk shows while writing.
+            let reserved = rustix::fs::fallocate(&writer.files.buffered, FallocateFlags::KEEP_SIZE, 0, size);
+            if let Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG)) =
+                reserved
+            {
+                return Err(Error::io("reserve space for", &path, error));
+            }
+        }
+        Ok(writer)
+    }
+
+    pub(super) fn resume(shared: &Arc<Shared>, handle: &str, offset: u64) -> Result<Self> {
+        check_handle(handle)?;
+        let wrap = |error| Error::io("resume", handle, error);
+        let buffered = shared.disk.open_writable(handle, OFlags::empty()).map_err(wrap)?;
+        let writer = Self::new(shared, handle.to_owned(), buffered, offset, true)?;
+        let len = writer.files.buffered.metadata().map_err(wrap)?.len();
+        if len < offset {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "resume",
+                handle,
+                "the file is shorter than what was received",
+            ));
+        }
+        if len > offset {
+            shared.disk.truncate(&writer.files.buffered, handle, offset).map_err(wrap)?;
+        }
+        Ok(writer)
+    }
+
+    fn new(shared: &Arc<Shared>, path: String, buffered: File, written: u64, keep: bool) -> Result<Self> {
+        lock(&buffered).map_err(|error| match error {
+            rustix::io::Errno::WOULDBLOCK => {
+                Error::new(ErrorKind::Conflict, "lock", &path, "another request is writing this upload")
+            }
+            other => Error::io("lock", &path, other),
+        })?;
+        let direct =
+            if written.is_multiple_of(BLOCK) { shared.disk.open_writable(&path, OFlags::DIRECT).ok() } else { None };
+        let files = Arc::new(Files { path, buffered, direct });
+        Ok(Self { shared: Arc::clone(shared), files, written, in_flight: VecDeque::new(), failed: None, keep })
+    }
+
+    async fn wait_for(&mut self, in_flight_max: usize) -> Result<()> {
+        while self.in_flight.len() > in_flight_max {
+            let Some(job) = self.in_flight.pop_front() else { break };
+            let result = job.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            if let Err(error) = result {
+                self.failed.get_or_insert(Error::io("write", &self.files.path, error));
+            }
+        }
+        self.failed.as_ref().map_or(Ok(()), |error| Err(error.duplicate()))
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.wait_for(0).await?;
+        let (files, shared, written) = (Arc::clone(&self.files), Arc::clone(&self.shared), self.written);
+        let result = blocking(move || {
+            if files.buffered.metadata()?.len() != written {
+                shared.disk.truncate(&files.buffered, &files.path, written)?;
+            }
+            shared.disk.sync_file(&files.buffered, &files.path)
+        })
+        .await;
+        result.map_err(|error| {
+            // After a failed sync the kernel may have dropped the data: nothing of it may be believed again.
+            let error = Error::io("sync", &self.files.path, error);
+            self.failed = Some(error.duplicate());
+            error
+        })
+    }
+}
+
+impl Writer for FsWriter {
+    fn append(&mut self, buffer: Arc<Buffer>) -> Task<'_, ()> {
+        Box::pin(async move {
+            self.wait_for(IN_FLIGHT_MAX - 1).await?;
+            let offset = self.written;
+            self.written += buffer.len() as u64;
+            let (files, shared) = (Arc::clone(&self.files), Arc::clone(&self.shared));
+            self.in_flight.push_back(tokio::task::spawn_blocking(move || {
+                let aligned = offset.is_multiple_of(BLOCK) && (buffer.len() as u64).is_multiple_of(BLOCK);
+                if let Some(direct) = files.direct.as_ref().filter(|_| aligned) {
+                    match shared.disk.write_at(direct, &files.path, offset, &buffer) {
+                        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                        other => return other,
+                    }
+                }
+                shared.disk.write_at(&files.buffered, &files.path, offset, &buffer)
+            }));
+            Ok(())
+        })
+    }
+
+    fn suspend(&mut self) -> Task<'_, String> {
+        Box::pin(async move {
+            self.flush().await?;
+            let (files, shared) = (Arc::clone(&self.files), Arc::clone(&self.shared));
+            if !self.keep {
+                blocking(move || shared.disk.sync_dirs(parent(&files.path)))
+                    .await
+                    .map_err(|error| Error::io("sync", UPLOADS, error))?;
+                self.keep = true;
+            }
+            Ok(self.files.path.clone())
+        })
+    }
+
+    fn commit<'a>(mut self: Box<Self>, key: &'a str) -> Task<'a, ()> {
+        Box::pin(async move {
+            self.flush().await?;
+            let (files, shared, written, key_owned) =
+                (Arc::clone(&self.files), Arc::clone(&self.shared), self.written, key.to_owned());
+            blocking(move || publish(&shared, &files.path, &key_owned, written))
+                .await
+                .map_err(|error| Error::io("publish", key, error))?;
+            // The name is gone, there is nothing to clean up.
+            self.keep = true;
+            Ok(())
+        })
+    }
+
+    fn abort(mut self: Box<Self>) -> Task<'static, ()> {
+        Box::pin(async move {
+            // Whatever happens to the data is of no interest, only that nobody writes any more.
+            drop(self.wait_for(0).await);
+            self.keep = false;
+            Ok(())
+        })
+    }
+
+    fn len(&self) -> u64 {
+        self.written
+    }
+}
+
+impl Drop for FsWriter {
+    fn drop(&mut self) {
+        if !self.keep {
+            drop(self.shared.disk.remove(&self.files.path));
+        }
+    }
+}
+
+fn publish(shared: &Shared, from: &str, key: &str, size: u64) -> io::Result<()> {
+    let disk = &shared.disk;
+    disk.make_dirs(parent(key))?;
+    let present = disk.stat(key).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(size));
+    if present {
+        disk.remove(from)?;
+    } else {
+        disk.rename(from, key)?;
+    }
+    disk.sync_dirs(parent(key))
+}
+
+pub(super) fn discard(shared: &Shared, handle: &str) -> Result<()> {
+    check_handle(handle)?;
+    match shared.disk.remove(handle) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("discard", handle, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Handles come from session records; a damaged one must not name anything else.
+fn check_handle(handle: &str) -> Result<()> {
+    let name = handle.strip_prefix(UPLOADS).and_then(|rest| rest.strip_prefix('/'));
+    let name = name.and_then(|name| name.strip_suffix(".data")).unwrap_or_default();
+    if uuid::Uuid::try_parse(name).is_ok() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidKey, "resume", handle, "not an upload of this driver"))
+}
+
+/// One writer at a time, in this and in every other process. A writer that was dropped holds on until its last buffer is
+/// out, which is worth a moment of patience.
+fn lock(file: &File) -> rustix::io::Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            other => return other,
+        }
+    }
+    Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}

@@ -1,0 +1,21 @@
+//! Where bytes are kept: the driver seam and its back ends.
+//!
+//! A driver knows keys and bytes, nothing of registries. Keys are relative paths with `/` between parts. What a
+//! driver acknowledges is durable. No method holds a whole blob in memory.
+
+mod batch;
+mod buffer;
+mod driver;
+mod error;
+mod eventually;
+pub mod fs;
+pub mod memory;
+mod names;
+pub mod testing;
+
+pub use batch::{Batch, Op, PutMode};
+pub use buffer::{BUFFER_BYTES, Buffer, BufferPool};
+pub use driver::{Driver, INLINE_MAX, ListPage, Object, ObjectBody, Stat, Task, Writer};
+pub use error::{Error, ErrorKind, Result};
+pub use eventually::Eventually;
+pub use names::{Name, Names, NamesBuilder};

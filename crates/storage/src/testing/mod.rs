@@ -1,0 +1,192 @@
+//! What every driver must do, and a driver that fails on purpose.
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "assertions of a test suite")]
+
+mod cut;
+
+pub use cut::CutDriver;
+
+use crate::{Batch, BufferPool, Driver, ErrorKind, ObjectBody, Writer};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Runs the whole suite against an empty driver.
+pub async fn conformance(driver: Arc<dyn Driver>) {
+    small_objects(&*driver).await;
+    keys_are_checked(&*driver).await;
+    batches(&*driver).await;
+    lists(&*driver).await;
+    large_objects(&*driver).await;
+    suspended_objects(&*driver).await;
+    many_at_once(&driver).await;
+    driver.probe().await.unwrap();
+}
+
+async fn read(driver: &dyn Driver, key: &str) -> Bytes {
+    let object = driver.open(key).await.unwrap();
+    match object.body {
+        ObjectBody::Bytes(data) => data,
+        ObjectBody::File(file) => {
+            let mut data = vec![0; usize::try_from(object.size).unwrap()];
+            std::os::unix::fs::FileExt::read_exact_at(&*file, &mut data, 0).unwrap();
+            data.into()
+        }
+    }
+}
+
+async fn names(driver: &dyn Driver, prefix: &str, after: &str, limit: usize) -> (Vec<(String, bool)>, bool) {
+    let page = driver.list(prefix, after, limit).await.unwrap();
+    let list = page.range.clone().map(|index| page.names.at(index));
+    (list.map(|name| (name.text.to_owned(), name.is_prefix)).collect(), page.more)
+}
+
+async fn small_objects(driver: &dyn Driver) {
+    let missing = driver.get("small/none", 10).await.unwrap_err();
+    assert_eq!(missing.kind, ErrorKind::NotFound);
+    assert_eq!(driver.stat("small/none").await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(driver.open("small/none").await.unwrap_err().kind, ErrorKind::NotFound);
+    for size in [0, 1, 4095, 4096, 4097, 100_000] {
+        let data = Bytes::from(vec![b'x'; size]);
+        driver.apply(Batch::new().put("small/a", data.clone())).await.unwrap();
+        assert_eq!(driver.get("small/a", 100_000).await.unwrap(), data);
+        assert_eq!(driver.stat("small/a").await.unwrap().size, size as u64);
+        assert_eq!(read(driver, "small/a").await, data);
+    }
+    assert_eq!(driver.get("small/a", 99_999).await.unwrap_err().kind, ErrorKind::TooLarge);
+    assert_eq!(driver.get("small", 10).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(driver.get("small/a/b", 10).await.unwrap_err().kind, ErrorKind::NotFound);
+}
+
+async fn keys_are_checked(driver: &dyn Driver) {
+    for key in ["", "/", "a/", "/a", "a//b", "..", "a/../b", "a/./b", "a\0b"] {
+        assert_eq!(driver.get(key, 10).await.unwrap_err().kind, ErrorKind::InvalidKey, "{key}");
+        let put = driver.apply(Batch::new().put(key, "x")).await;
+        assert_eq!(put.unwrap_err().kind, ErrorKind::InvalidKey, "{key}");
+    }
+}
+
+async fn batches(driver: &dyn Driver) {
+    let batch = Batch::new().put("b/1/x", "1").keep("b/2/y/z", "22").put("b/1/x", "3").delete("b/none");
+    driver.apply(batch).await.unwrap();
+    assert_eq!(&driver.get("b/1/x", 10).await.unwrap()[..], b"3");
+    driver.apply(Batch::new().keep("b/2/y/z", "33").keep("b/2/y/w", "4")).await.unwrap();
+    assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"22", "kept content was replaced");
+    driver.apply(Batch::new().keep("b/2/y/z", "555")).await.unwrap();
+    assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"555", "damaged content was kept");
+    driver.apply(Batch::new().delete_tree("b/2").delete("b/1/x").delete_tree("b/none")).await.unwrap();
+    assert!(driver.get("b/2/y/z", 10).await.is_err());
+    assert!(driver.get("b/1/x", 10).await.is_err());
+    driver.apply(Batch::new().put("b/2/y/z", "6")).await.unwrap();
+    assert_eq!(names(driver, "b/2/y", "", 10).await.0, [("z".to_owned(), false)]);
+}
+
+async fn lists(driver: &dyn Driver) {
+    assert_eq!(names(driver, "list", "", 10).await, (vec![], false));
+    let mut batch = Batch::new();
+    for name in ["b", "a", "a-b", "a.b", "a0", "Z", "_", "c/d", "c/e/f"] {
+        batch = batch.put(format!("list/{name}"), name.to_owned());
+    }
+    driver.apply(batch).await.unwrap();
+    let all = ["Z", "_", "a", "a-b", "a.b", "a0", "b", "c"];
+    let found = names(driver, "list", "", 100).await;
+    assert_eq!(found.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), all);
+    assert_eq!(found.0.iter().filter(|(_, is_prefix)| *is_prefix).count(), 1);
+    let mut paged: Vec<String> = Vec::new();
+    loop {
+        let after = paged.last().cloned().unwrap_or_default();
+        let (page, more) = names(driver, "list", &after, 3).await;
+        paged.extend(page.into_iter().map(|(name, _)| name));
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
+    assert_eq!(names(driver, "list", "", 0).await.0, []);
+    driver.apply(Batch::new().delete("list/a0").put("list/a1", "1")).await.unwrap();
+    let found: Vec<_> = names(driver, "list", "a.b", 2).await.0.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(found, ["a1", "b"], "a change must be seen at once");
+}
+
+async fn append(writer: &mut Box<dyn Writer>, pool: &Arc<BufferPool>, mut data: &[u8]) {
+    while !data.is_empty() {
+        let mut buffer = pool.take();
+        let count = buffer.fill(data);
+        data = &data[count..];
+        writer.append(Arc::new(buffer)).await.unwrap();
+    }
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|index| u8::try_from(index * 31 % 251).unwrap()).collect()
+}
+
+async fn large_objects(driver: &dyn Driver) {
+    let pool = BufferPool::new(4);
+    for (index, size) in [1, 4096, 5000, 3 << 20, (3 << 20) + 1].into_iter().enumerate() {
+        let data = pattern(size);
+        let key = format!("large/{index}/data");
+        let hint = [None, Some(size as u64), Some(1 << 24)][index % 3];
+        let mut writer = driver.writer(hint).await.unwrap();
+        append(&mut writer, &pool, &data).await;
+        assert_eq!(writer.len(), size as u64);
+        assert!(driver.stat(&key).await.is_err(), "visible before commit");
+        writer.commit(&key).await.unwrap();
+        assert_eq!(read(driver, &key).await, data);
+    }
+    let mut again = driver.writer(None).await.unwrap();
+    append(&mut again, &pool, &pattern(5000)).await;
+    again.commit("large/2/data").await.unwrap();
+    assert_eq!(read(driver, "large/2/data").await, pattern(5000));
+    let mut aborted = driver.writer(None).await.unwrap();
+    append(&mut aborted, &pool, &pattern(10)).await;
+    aborted.abort().await.unwrap();
+}
+
+async fn suspended_objects(driver: &dyn Driver) {
+    let pool = BufferPool::new(4);
+    let data = pattern((2 << 20) + 777);
+    let cuts = [0, 100, 100, 1 << 20, data.len()];
+    let mut writer = driver.writer(None).await.unwrap();
+    let mut handle = writer.suspend().await.unwrap();
+    drop(writer);
+    for pair in cuts.windows(2) {
+        let mut writer = driver.resume(&handle, pair[0] as u64).await.unwrap();
+        append(&mut writer, &pool, &data[pair[0]..pair[1]]).await;
+        handle = writer.suspend().await.unwrap();
+        append(&mut writer, &pool, b"lost, since never acknowledged").await;
+        drop(writer);
+    }
+    let past_the_end = driver.resume(&handle, 1 << 30).await;
+    assert_eq!(past_the_end.err().unwrap().kind, ErrorKind::NotFound);
+    let writer = driver.resume(&handle, data.len() as u64).await.unwrap();
+    writer.commit("suspended/data").await.unwrap();
+    assert_eq!(read(driver, "suspended/data").await, data);
+    assert!(driver.resume(&handle, 0).await.is_err(), "a committed upload goes on");
+    let mut writer = driver.writer(None).await.unwrap();
+    append(&mut writer, &pool, b"abc").await;
+    let handle = writer.suspend().await.unwrap();
+    drop(writer);
+    driver.discard(&handle).await.unwrap();
+    driver.discard(&handle).await.unwrap();
+    assert!(driver.resume(&handle, 0).await.is_err());
+}
+
+async fn many_at_once(driver: &Arc<dyn Driver>) {
+    let mut tasks = Vec::new();
+    for task in 0..8 {
+        let driver = Arc::clone(driver);
+        tasks.push(tokio::spawn(async move {
+            for round in 0..20 {
+                let mine = format!("many/{task}/{round}/x");
+                let batch = Batch::new().put(mine.clone(), "1").put("many/shared/x", format!("{task}-{round}"));
+                driver.apply(batch.lock("shared")).await.unwrap();
+                assert_eq!(&driver.get(&mine, 10).await.unwrap()[..], b"1");
+                driver.apply(Batch::new().delete_tree(format!("many/{task}/{round}"))).await.unwrap();
+                assert!(driver.get(&mine, 10).await.is_err());
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(driver.get("many/shared/x", 10).await.is_ok());
+}

@@ -1,0 +1,103 @@
+//! One suite for all drivers, and what only the file system driver has.
+
+#![expect(clippy::unwrap_used, reason = "assertions")]
+
+use std::sync::Arc;
+use storage::fs::{FsDriver, FsOptions};
+use storage::memory::MemoryDriver;
+use storage::{Batch, Driver, testing::conformance};
+
+fn open(dir: &tempfile::TempDir, boot: &str) -> Arc<FsDriver> {
+    let options = FsOptions { boot_id: Some(boot.to_owned()), ..FsOptions::new(dir.path()) };
+    Arc::new(FsDriver::open(options).unwrap())
+}
+
+#[tokio::test]
+async fn memory_conforms() {
+    conformance(Arc::new(MemoryDriver::default())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fs_conforms_and_leaves_a_plain_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = open(&dir, "boot");
+    conformance(driver.clone()).await;
+    driver.close().await.unwrap();
+    let left: Vec<_> = std::fs::read_dir(dir.path().join("homeport/v1/journal")).unwrap().collect();
+    assert_eq!(left.len(), 1, "only the lock file may stay: {left:?}");
+    assert_eq!(std::fs::read_dir(dir.path().join("homeport/v1/tmp")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(dir.path().join("homeport/v1/uploads")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_read_only_folder_is_served_and_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "1").unwrap();
+    let driver = FsDriver::open(FsOptions { read_only: true, ..FsOptions::new(dir.path()) }).unwrap();
+    assert_eq!(&driver.get("a", 10).await.unwrap()[..], b"1");
+    let refused = driver.apply(Batch::new().put("b", "1")).await.unwrap_err();
+    assert_eq!(refused.kind, storage::ErrorKind::ReadOnly);
+    assert!(driver.writer(None).await.is_err());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vanished_folder_is_unavailable_not_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("data");
+    let driver = FsDriver::open(FsOptions::new(&root)).unwrap();
+    driver.apply(Batch::new().put("a/b", "1")).await.unwrap();
+    std::fs::remove_dir_all(&root).unwrap();
+    assert_eq!(driver.get("a/b", 10).await.unwrap_err().kind, storage::ErrorKind::Unavailable);
+    assert_eq!(driver.stat("a/b").await.unwrap_err().kind, storage::ErrorKind::Unavailable);
+    assert!(driver.probe().await.is_err());
+    std::fs::create_dir(&root).unwrap();
+    assert!(driver.probe().await.is_err(), "another folder under the same name is not ours");
+}
+
+/// A process that dies leaves its journal; what it holds is repaired at the next start of the machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unclean_stop_is_replayed_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = open(&dir, "first");
+    driver.apply(Batch::new().put("tag/current/link", "one").keep("blob/data", "content")).await.unwrap();
+    driver.apply(Batch::new().put("tag/current/link", "two").put("gone/x", "1")).await.unwrap();
+    driver.apply(Batch::new().delete_tree("gone")).await.unwrap();
+    // A power cut: the journal was synced, the tree was not.
+    std::mem::forget(driver);
+    release_owner_locks(dir.path());
+    std::fs::remove_dir_all(dir.path().join("blob")).unwrap();
+    std::fs::remove_dir_all(dir.path().join("tag")).unwrap();
+    let driver = open(&dir, "second");
+    assert_eq!(&driver.get("tag/current/link", 10).await.unwrap()[..], b"two");
+    assert_eq!(&driver.get("blob/data", 10).await.unwrap()[..], b"content");
+    assert!(driver.get("gone/x", 10).await.is_err());
+}
+
+/// Somebody else's later change of a tag survives the replay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_does_not_undo_what_others_did_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = open(&dir, "first");
+    driver.apply(Batch::new().put("tag/current/link", "ours")).await.unwrap();
+    std::mem::forget(driver);
+    release_owner_locks(dir.path());
+    let link = dir.path().join("tag/current/link");
+    std::fs::write(&link, "theirs").unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    std::fs::File::options().write(true).open(&link).unwrap().set_modified(later).unwrap();
+    let driver = open(&dir, "first");
+    assert_eq!(&driver.get("tag/current/link", 10).await.unwrap()[..], b"theirs");
+}
+
+/// The test process cannot die, so its journal is given a new owner file, as if the old process were gone.
+fn release_owner_locks(root: &std::path::Path) {
+    for entry in std::fs::read_dir(root.join("homeport/v1/journal")).unwrap() {
+        let owner = entry.unwrap().path().join("owner");
+        if owner.exists() {
+            let text = std::fs::read(&owner).unwrap();
+            std::fs::remove_file(&owner).unwrap();
+            std::fs::write(&owner, text).unwrap();
+        }
+    }
+}
