@@ -33,6 +33,15 @@ pub enum Op {
         /// Which, without a slash at the end.
         prefix: String,
     },
+    /// The same, but only while the object at `key` still holds `expected`.
+    DeleteTreeIf {
+        /// Which, without a slash at the end.
+        prefix: String,
+        /// The object to look at.
+        key: String,
+        /// Its content.
+        expected: Bytes,
+    },
 }
 
 impl Op {
@@ -41,7 +50,7 @@ impl Op {
     pub fn key(&self) -> &str {
         match self {
             Self::Put { key, .. } | Self::Delete { key } => key,
-            Self::DeleteTree { prefix } => prefix,
+            Self::DeleteTree { prefix } | Self::DeleteTreeIf { prefix, .. } => prefix,
         }
     }
 }
@@ -89,6 +98,18 @@ impl Batch {
     #[must_use]
     pub fn delete_tree(mut self, prefix: impl Into<String>) -> Self {
         self.ops.push(Op::DeleteTree { prefix: prefix.into() });
+        self
+    }
+
+    /// Adds a removal of everything below, if `key` holds `expected`.
+    #[must_use]
+    pub fn delete_tree_if(
+        mut self,
+        prefix: impl Into<String>,
+        key: impl Into<String>,
+        expected: impl Into<Bytes>,
+    ) -> Self {
+        self.ops.push(Op::DeleteTreeIf { prefix: prefix.into(), key: key.into(), expected: expected.into() });
         self
     }
 

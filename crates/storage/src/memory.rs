@@ -129,6 +129,11 @@ fn apply_one(objects: &mut Objects, op: Op) {
         Op::Delete { key } => {
             objects.remove(&key);
         }
+        Op::DeleteTreeIf { prefix, key, expected } => {
+            if objects.get(&key).is_some_and(|(data, _)| *data == expected) {
+                apply_one(objects, Op::DeleteTree { prefix });
+            }
+        }
         Op::DeleteTree { prefix } => {
             let below = format!("{prefix}/");
             objects.retain(|key, _| !key.starts_with(&below) && *key != prefix);

@@ -17,6 +17,13 @@ pub(super) fn apply(disk: &Disk, op: &Op, sync: bool) -> io::Result<()> {
             if sync && disk.exists(parent(key))? { disk.sync_dirs(parent(key)) } else { Ok(()) }
         }
         Op::DeleteTree { prefix } => delete_tree(disk, prefix, sync),
+        Op::DeleteTreeIf { prefix, key, expected } => {
+            if holds(disk, key, expected)? {
+                delete_tree(disk, prefix, sync)
+            } else {
+                Ok(())
+            }
+        }
     }
 }
 
@@ -113,6 +120,17 @@ fn delete_tree(disk: &Disk, prefix: &str, sync: bool) -> io::Result<()> {
     } else {
         disk.remove(&temp)
     }
+}
+
+fn holds(disk: &Disk, key: &str, expected: &[u8]) -> io::Result<bool> {
+    let file: std::fs::File = match disk.open_file(key) {
+        Ok(file) => file.into(),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let mut found = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, expected.len() as u64 + 1), &mut found)?;
+    Ok(found == expected)
 }
 
 fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {

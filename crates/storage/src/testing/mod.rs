@@ -72,6 +72,13 @@ async fn batches(driver: &dyn Driver) {
     assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"22", "kept content was replaced");
     driver.apply(Batch::new().keep("b/2/y/z", "555")).await.unwrap();
     assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"555", "damaged content was kept");
+    driver
+        .apply(Batch::new().delete_tree_if("b/2", "b/2/y/z", "22").delete_tree_if("b/2", "b/none", ""))
+        .await
+        .unwrap();
+    assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"555", "removed although it has changed");
+    driver.apply(Batch::new().put("b/3/x", "1").delete_tree_if("b/3", "b/3/x", "1")).await.unwrap();
+    assert!(driver.get("b/3/x", 10).await.is_err());
     driver.apply(Batch::new().delete_tree("b/2").delete("b/1/x").delete_tree("b/none")).await.unwrap();
     assert!(driver.get("b/2/y/z", 10).await.is_err());
     assert!(driver.get("b/1/x", 10).await.is_err());

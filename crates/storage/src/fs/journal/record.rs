@@ -16,6 +16,7 @@ pub(super) fn encoded_len(batch: &Batch) -> usize {
         Op::Put { key, data, .. } => 7 + key.len() + data.len(),
         Op::Delete { key } => 7 + key.len(),
         Op::DeleteTree { prefix } => 7 + prefix.len(),
+        Op::DeleteTreeIf { prefix, key, expected } => 9 + prefix.len() + key.len() + expected.len(),
     });
     HEADER + 4 + ops.sum::<usize>()
 }
@@ -29,15 +30,23 @@ pub(super) fn encode(out: &mut Vec<u8>, epoch: u64, id: u64, batch: &Batch) {
                 Op::Put { data, mode: PutMode::Keep, .. } => (2, data),
                 Op::Delete { .. } => (3, &[]),
                 Op::DeleteTree { .. } => (4, &[]),
+                Op::DeleteTreeIf { expected, .. } => (5, expected),
             };
             // Keys are at most 4,000 bytes and data at most INLINE_MAX: both were checked on the way in.
             out.push(kind);
-            out.extend_from_slice(&u16::try_from(op.key().len()).unwrap_or(u16::MAX).to_le_bytes());
-            out.extend_from_slice(op.key().as_bytes());
+            text(out, op.key());
+            if let Op::DeleteTreeIf { key, .. } = op {
+                text(out, key);
+            }
             out.extend_from_slice(&u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(data);
         }
     });
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 pub(super) fn encode_abort(out: &mut Vec<u8>, epoch: u64, id: u64, aborted: u64) {
@@ -102,8 +111,8 @@ fn decode_batch(payload: &Bytes) -> Option<Batch> {
     let mut batch = Batch::new();
     for _ in 0..count {
         let kind = reader.u8()?;
-        let len = usize::from(reader.u16()?);
-        let key = std::str::from_utf8(reader.take(len)?).ok()?.to_owned();
+        let key = reader.text()?;
+        let condition = if kind == 5 { Some(reader.text()?) } else { None };
         let len = reader.u32()? as usize;
         let start = reader.at;
         reader.take(len)?;
@@ -113,6 +122,7 @@ fn decode_batch(payload: &Bytes) -> Option<Batch> {
             2 => Op::Put { key, data, mode: PutMode::Keep },
             3 => Op::Delete { key },
             4 => Op::DeleteTree { prefix: key },
+            5 => Op::DeleteTreeIf { prefix: key, key: condition?, expected: data },
             _ => return None,
         });
     }
@@ -130,6 +140,11 @@ impl<'a> Reader<'a> {
         let taken = self.bytes.get(self.at..end)?;
         self.at = end;
         Some(taken)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let len = usize::from(self.u16()?);
+        std::str::from_utf8(self.take(len)?).ok().map(str::to_owned)
     }
 
     fn u8(&mut self) -> Option<u8> {
@@ -155,7 +170,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn sample() -> Batch {
-        Batch::new().put("a/b", "1").keep("c", vec![7; 300]).delete("d").delete_tree("e/f")
+        Batch::new()
+            .put("a/b", "1")
+            .keep("c", vec![7; 300])
+            .delete("d")
+            .delete_tree("e/f")
+            .delete_tree_if("g", "g/h", "5")
     }
 
     #[test]

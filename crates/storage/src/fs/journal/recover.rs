@@ -173,7 +173,7 @@ fn replay(disk: &Disk, dead: &[Dead], same_boot: bool) -> io::Result<()> {
 /// The replay has written the key, or something below the prefix.
 fn is_ours(ours: &BTreeSet<&str>, op: &Op) -> bool {
     match op {
-        Op::DeleteTree { prefix } => {
+        Op::DeleteTree { prefix } | Op::DeleteTreeIf { prefix, .. } => {
             let below = ours.range(prefix.as_str()..).take_while(|key| key.starts_with(prefix.as_str()));
             below.into_iter().any(|key| key[prefix.len()..].starts_with('/') || key.len() == prefix.len())
         }
@@ -186,7 +186,9 @@ fn changed_by_others(disk: &Disk, op: &Op, after: SystemTime) -> bool {
         // Content that never differs is never stale.
         Op::Put { mode: PutMode::Keep, .. } => false,
         Op::Put { key, .. } | Op::Delete { key } => disk.stat(key).is_ok_and(|stat| modified(&stat) > after),
-        Op::DeleteTree { prefix } => newest_below(disk, prefix, &mut 1000).is_some_and(|newest| newest > after),
+        Op::DeleteTree { prefix } | Op::DeleteTreeIf { prefix, .. } => {
+            newest_below(disk, prefix, &mut 1000).is_some_and(|newest| newest > after)
+        }
     }
 }
 
