@@ -24,7 +24,7 @@ impl Algorithm {
 
     /// Length of the hash in bytes.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn hash_len(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha512 => 64,
@@ -71,7 +71,7 @@ impl Digest {
         let mut bytes = [0; 64];
         bytes
             .get_mut(..hash.len())
-            .filter(|_| hash.len() == algorithm.len())
+            .filter(|_| hash.len() == algorithm.hash_len())
             .ok_or(DigestError::Malformed)?
             .copy_from_slice(hash);
         Ok(Self { algorithm, bytes })
@@ -97,11 +97,11 @@ impl Digest {
             return Err(DigestError::Malformed);
         }
         let algorithm = Algorithm::parse(name)?;
-        if hex.len() != algorithm.len() * 2 {
+        if hex.len() != algorithm.hash_len() * 2 {
             return Err(DigestError::Malformed);
         }
         let mut bytes = [0; 64];
-        let target = &mut bytes[..algorithm.len()];
+        let target = &mut bytes[..algorithm.hash_len()];
         data_encoding::HEXLOWER.decode_mut(hex.as_bytes(), target).map_err(|_| DigestError::Malformed)?;
         Ok(Self { algorithm, bytes })
     }
@@ -115,14 +115,14 @@ impl Digest {
     /// The raw hash.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.algorithm.len()]
+        &self.bytes[..self.algorithm.hash_len()]
     }
 
     /// Lower-case hex on the stack.
     #[must_use]
     pub fn hex(&self) -> HexDigest {
         let mut buffer = [0; 128];
-        let len = self.algorithm.len() * 2;
+        let len = self.algorithm.hash_len() * 2;
         data_encoding::HEXLOWER.encode_mut(self.as_bytes(), &mut buffer[..len]);
         HexDigest { buffer, len }
     }

@@ -1,0 +1,309 @@
+//! What the rest of the program works with: validated, defaulted, typed.
+//!
+//! There is no `Default`: a value comes from a file, a variable, a flag, or the documented default of its key.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::secret::Secret;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) log: Log,
+    pub(crate) storage: Storage,
+    pub(crate) http: Http,
+    pub(crate) auth: Auth,
+    /// What a client without credentials may do.
+    pub(crate) anonymous: Anonymous,
+    /// Static users by name, those of `homeport.usersFile` included.
+    pub(crate) users: BTreeMap<String, User>,
+    /// The file that some of `users` come from, to be watched.
+    pub(crate) users_file: Option<PathBuf>,
+    pub(crate) token: Token,
+    pub(crate) limits: Limits,
+    pub(crate) health: Health,
+    pub(crate) validation: Validation,
+    pub(crate) pages: Pages,
+    pub(crate) metrics: Metrics,
+    /// An event for each push and delete.
+    pub(crate) audit: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) level: Level,
+    pub(crate) format: LogFormat,
+    /// Added to every event.
+    pub(crate) fields: BTreeMap<String, String>,
+    /// One event per request.
+    pub(crate) access: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Storage {
+    pub(crate) driver: Driver,
+    /// Manifests and blobs may be deleted by their digest.
+    pub(crate) delete: bool,
+    /// Clients may be sent to the storage itself, where it can serve them.
+    pub(crate) redirect: bool,
+    pub(crate) read_only: bool,
+    pub(crate) uploads: Uploads,
+    pub(crate) cache_entries: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Driver {
+    Filesystem { root: PathBuf },
+}
+
+/// The end of uploads that nobody finishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Uploads {
+    pub(crate) purge: bool,
+    /// How long an upload may rest.
+    pub(crate) expiry: Duration,
+    pub(crate) interval: Duration,
+    /// Only logs what it would remove.
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Http {
+    pub(crate) listen: Listen,
+    /// In front of `/v2/`; begins and ends with a slash.
+    pub(crate) prefix: String,
+    /// The public URL, without a slash at the end. Without it, URLs follow the request.
+    pub(crate) host: Option<String>,
+    /// Signs upload state. Without it the server makes one up, which other replicas do not know.
+    pub(crate) secret: Option<Secret>,
+    pub(crate) relative_urls: bool,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) tls: Option<Tls>,
+    /// Added to every answer; names in lower case, values safe to send.
+    pub(crate) headers: BTreeMap<String, Vec<String>>,
+    pub(crate) debug: Option<Debugging>,
+    /// HTTP/2 over TLS.
+    pub(crate) http2: bool,
+    /// HTTP/2 without TLS.
+    pub(crate) h2c: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// An empty host is every address of the machine; a name is looked up when the socket is opened.
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// None: client certificates are not asked for.
+    pub(crate) clients: Option<ClientCertificates>,
+    pub(crate) minimum: TlsVersion,
+    /// IANA names, all known to this build; `None` is the build's own choice.
+    pub(crate) cipher_suites: Option<Vec<&'static str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificates {
+    /// PEM files; never empty.
+    pub(crate) authorities: Vec<PathBuf>,
+    pub(crate) mode: ClientAuth,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientAuth {
+    /// Ask; take any certificate, or none.
+    Request,
+    /// Any certificate, whoever signed it.
+    RequireAny,
+    /// None, or one that the authorities signed.
+    VerifyIfGiven,
+    /// One that the authorities signed.
+    RequireAndVerify,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsVersion {
+    V12,
+    V13,
+}
+
+/// A second listener, for whoever runs the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Debugging {
+    pub(crate) listen: Listen,
+    /// Path of the metrics on that listener.
+    pub(crate) metrics_path: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Auth {
+    /// Static users only, if there are any.
+    None,
+    Htpasswd {
+        realm: String,
+        path: PathBuf,
+    },
+    /// Identities and rights of the cluster.
+    OpenShift {
+        realm: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anonymous {
+    None,
+    Pull,
+    All,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    /// bcrypt.
+    pub(crate) password_hash: Secret,
+    pub(crate) projects: Vec<Project>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Project {
+    /// First path segment of the repositories.
+    pub(crate) name: String,
+    /// Pattern for the rest of the path; `*` spans folders.
+    pub(crate) sub_path: String,
+    pub(crate) access: ProjectAccess,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProjectAccess {
+    Read,
+    Full,
+}
+
+/// The tokens that the registry issues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// The current one first. Empty: derive one from `http.secret`, or make one up.
+    pub(crate) secrets: Vec<Secret>,
+    /// Where `secrets` were read, to be watched.
+    pub(crate) secret_files: Vec<PathBuf>,
+    pub(crate) expiry: Duration,
+    pub(crate) refresh_expiry: Duration,
+    pub(crate) realm: Option<TokenRealm>,
+    pub(crate) service: String,
+}
+
+/// Where a challenge sends the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TokenRealm {
+    /// This URL, as it is.
+    Url(String),
+    /// Scheme and host, without a slash at the end; OpenShift's path `/openshift/token` follows.
+    Host(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) read: Option<RequestLimit>,
+    pub(crate) write: Option<RequestLimit>,
+    pub(crate) connections_max: usize,
+    pub(crate) manifest_bytes_max: usize,
+    pub(crate) upload_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestLimit {
+    /// Never zero.
+    pub(crate) running_max: usize,
+    pub(crate) queue_max: usize,
+    /// `None` is for ever.
+    pub(crate) wait_max: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) storage: Option<Probe>,
+    /// Unhealthy while one of these files exists.
+    pub(crate) files: Vec<(PathBuf, Probe)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) interval: Duration,
+    /// Failures in a row that count; never zero.
+    pub(crate) threshold: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Validation {
+    pub(crate) urls: UrlRules,
+    pub(crate) indexes: IndexRules,
+}
+
+/// Which URLs the layers of a manifest may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UrlRules {
+    Any,
+    /// Regular expressions, not compiled yet. Both empty: no URL is accepted. `allow` empty: all that `deny` does not name.
+    Rules {
+        allow: Vec<String>,
+        deny: Vec<String>,
+    },
+}
+
+/// Which images of an index must exist when it is pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IndexRules {
+    All,
+    None,
+    Platforms(Vec<Platform>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Platform {
+    pub(crate) os: String,
+    pub(crate) architecture: String,
+}
+
+/// The largest pages of lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pages {
+    pub(crate) catalog_max: usize,
+    pub(crate) tags_max: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metrics {
+    /// Who may read `/extensions/v2/metrics`.
+    pub(crate) access: MetricsAccess,
+    /// A bearer token that may as well.
+    pub(crate) secret: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricsAccess {
+    Off,
+    Open,
+    Authenticated,
+}

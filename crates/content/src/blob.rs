@@ -1,0 +1,131 @@
+//! Blobs of a repository: look, read, mount, remove.
+
+use crate::cache::GrantKind;
+use crate::{Error, Result, Store, layout};
+use oci::{Digest, RepoName};
+use storage::{Batch, Object};
+
+/// What is known of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// The digest that was asked for.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// A blob, opened.
+#[derive(Debug)]
+pub struct Blob {
+    /// The digest that was asked for.
+    pub digest: Digest,
+    /// Its bytes.
+    pub object: Object,
+}
+
+fn unknown() -> Error {
+    Error::BlobUnknown
+}
+
+impl Store {
+    /// Length of a blob.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::Storage`].
+    pub async fn blob_stat(&self, repo: RepoName<'_>, digest: Digest) -> Result<BlobInfo> {
+        let canonical = self.grant(GrantKind::Layer, repo, &digest, unknown).await?;
+        let size = match self.caches.size(&canonical) {
+            Some(size) => size,
+            None => self.blob_size_at_the_truth(&canonical).await?,
+        };
+        Ok(BlobInfo { digest, size })
+    }
+
+    async fn blob_size_at_the_truth(&self, canonical: &Digest) -> Result<u64> {
+        let stat = self.driver.stat(&layout::blob_data(canonical)).await;
+        let size = stat.map_err(|error| Error::or(error, Error::BlobUnknown))?.size;
+        self.caches.put_size(*canonical, size);
+        Ok(size)
+    }
+
+    /// Opens a blob for reading.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::Storage`].
+    pub async fn blob_open(&self, repo: RepoName<'_>, digest: Digest) -> Result<Blob> {
+        let canonical = self.grant(GrantKind::Layer, repo, &digest, unknown).await?;
+        let object = self.driver.open(&layout::blob_data(&canonical)).await.map_err(|error| {
+            self.caches.forget_content(&canonical);
+            Error::or(error, Error::BlobUnknown)
+        })?;
+        Ok(Blob { digest, object })
+    }
+
+    /// True when storage itself says now that the repository has the blob.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub(crate) async fn has_blob(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
+        match self.grant_at_the_truth(GrantKind::Layer, repo, digest, unknown).await {
+            Ok(canonical) => match self.blob_size_at_the_truth(&canonical).await {
+                Ok(_) => Ok(true),
+                Err(Error::BlobUnknown) => Ok(false),
+                Err(error) => Err(error),
+            },
+            Err(Error::BlobUnknown) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives `to` a blob that `from` has; without `from`, one that anybody has. `None`: it is not there.
+    ///
+    /// The caller has checked that whoever asks may read `from`, or everything.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn blob_mount(
+        &self,
+        to: RepoName<'_>,
+        digest: Digest,
+        from: Option<RepoName<'_>>,
+    ) -> Result<Option<BlobInfo>> {
+        let found = match from {
+            Some(from) => self.grant_at_the_truth(GrantKind::Layer, from, &digest, unknown).await,
+            None => Ok(digest),
+        };
+        let size = match found {
+            Ok(canonical) => self.blob_size_at_the_truth(&canonical).await.map(|size| (canonical, size)),
+            Err(error) => Err(error),
+        };
+        let (canonical, size) = match size {
+            Ok(found) => found,
+            Err(Error::BlobUnknown) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.driver.apply(self.link_layer(Batch::new(), to, &digest, &canonical)).await?;
+        self.caches.put_grant(GrantKind::Layer, to.as_str(), &digest, canonical);
+        Ok(Some(BlobInfo { digest, size }))
+    }
+
+    /// Adds the links of a blob; the canonical one too when it was pushed under another algorithm.
+    pub(crate) fn link_layer(&self, batch: Batch, repo: RepoName<'_>, digest: &Digest, canonical: &Digest) -> Batch {
+        let text = canonical.to_string();
+        let mut batch = batch;
+        for digest in [Some(canonical), Some(digest).filter(|digest| *digest != canonical)].into_iter().flatten() {
+            batch = batch.keep(layout::layer_link(repo, digest), text.clone()).lock(layout::layer_lock(repo, digest));
+        }
+        batch
+    }
+
+    /// Takes a blob from a repository; its bytes stay until the garbage collection.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::Storage`].
+    pub async fn blob_delete(&self, repo: RepoName<'_>, digest: Digest) -> Result<()> {
+        self.grant_at_the_truth(GrantKind::Layer, repo, &digest, unknown).await?;
+        let batch = Batch::new().delete(layout::layer_link(repo, &digest)).lock(layout::layer_lock(repo, &digest));
+        self.driver.apply(batch).await?;
+        self.caches.drop_grant(GrantKind::Layer, repo.as_str(), &digest);
+        Ok(())
+    }
+}

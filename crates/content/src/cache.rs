@@ -1,0 +1,141 @@
+//! What may be remembered: immutable content by digest, and for a moment which repository has what.
+
+use oci::Digest;
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::manifest::StoredManifest;
+use crate::referrers::ReferrerList;
+
+/// A deletion by this process is seen at once; one by another process within this time.
+const GRANT_LIFE: Duration = Duration::from_secs(5);
+const GRANTS: usize = 50_000;
+const SIZES: usize = 50_000;
+const MANIFEST_BYTES: u64 = 12 << 20;
+const REFERRER_BYTES: u64 = 8 << 20;
+
+/// Which kind of link a grant stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum GrantKind {
+    Layer,
+    Revision,
+}
+
+#[derive(PartialEq, Eq)]
+struct GrantKey {
+    repo: Box<str>,
+    digest: Digest,
+    kind: GrantKind,
+}
+
+struct GrantRef<'a>(&'a str, &'a Digest, GrantKind);
+
+impl Hash for GrantKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        GrantRef(&self.repo, &self.digest, self.kind).hash(state);
+    }
+}
+
+impl Hash for GrantRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+        self.1.as_bytes().hash(state);
+        self.2.hash(state);
+    }
+}
+
+impl Equivalent<GrantKey> for GrantRef<'_> {
+    fn equivalent(&self, key: &GrantKey) -> bool {
+        *self.0 == *key.repo && *self.1 == key.digest && self.2 == key.kind
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Grant {
+    canonical: Digest,
+    until: Instant,
+}
+
+#[derive(Clone)]
+struct ManifestWeight;
+
+impl Weighter<Digest, Arc<StoredManifest>> for ManifestWeight {
+    fn weight(&self, _: &Digest, manifest: &Arc<StoredManifest>) -> u64 {
+        manifest.bytes.len() as u64 + 256
+    }
+}
+
+#[derive(Clone)]
+struct ReferrersWeight;
+
+impl Weighter<Box<str>, Arc<ReferrerList>> for ReferrersWeight {
+    fn weight(&self, key: &Box<str>, list: &Arc<ReferrerList>) -> u64 {
+        key.len() as u64 + list.weight
+    }
+}
+
+pub(crate) struct Caches {
+    grants: Cache<GrantKey, Grant>,
+    sizes: Cache<Digest, (u64, Instant)>,
+    manifests: Cache<Digest, Arc<StoredManifest>, ManifestWeight>,
+    referrers: Cache<Box<str>, Arc<ReferrerList>, ReferrersWeight>,
+}
+
+impl Caches {
+    pub(crate) fn new() -> Self {
+        Self {
+            grants: Cache::new(GRANTS),
+            sizes: Cache::new(SIZES),
+            manifests: Cache::with_weighter(4000, MANIFEST_BYTES, ManifestWeight),
+            referrers: Cache::with_weighter(100, REFERRER_BYTES, ReferrersWeight),
+        }
+    }
+
+    /// The canonical digest, if the grant was seen a moment ago.
+    pub(crate) fn grant(&self, kind: GrantKind, repo: &str, digest: &Digest) -> Option<Digest> {
+        let grant = self.grants.get(&GrantRef(repo, digest, kind))?;
+        (Instant::now() < grant.until).then_some(grant.canonical)
+    }
+
+    pub(crate) fn put_grant(&self, kind: GrantKind, repo: &str, digest: &Digest, canonical: Digest) {
+        let key = GrantKey { repo: repo.into(), digest: *digest, kind };
+        self.grants.insert(key, Grant { canonical, until: Instant::now() + GRANT_LIFE });
+    }
+
+    pub(crate) fn drop_grant(&self, kind: GrantKind, repo: &str, digest: &Digest) {
+        self.grants.remove(&GrantRef(repo, digest, kind));
+    }
+
+    pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
+        self.sizes.get(digest).filter(|(_, until)| Instant::now() < *until).map(|(size, _)| size)
+    }
+
+    pub(crate) fn put_size(&self, digest: Digest, size: u64) {
+        self.sizes.insert(digest, (size, Instant::now() + GRANT_LIFE));
+    }
+
+    /// Storage turned out not to have the content any more.
+    pub(crate) fn forget_content(&self, digest: &Digest) {
+        self.sizes.remove(digest);
+        self.manifests.remove(digest);
+    }
+
+    pub(crate) fn manifest(&self, canonical: &Digest) -> Option<Arc<StoredManifest>> {
+        self.manifests.get(canonical)
+    }
+
+    pub(crate) fn put_manifest(&self, canonical: Digest, manifest: Arc<StoredManifest>) {
+        self.manifests.insert(canonical, manifest);
+    }
+
+    pub(crate) fn referrers(&self, key: &str) -> Option<Arc<ReferrerList>> {
+        self.referrers.get(key)
+    }
+
+    pub(crate) fn put_referrers(&self, key: &str, list: Arc<ReferrerList>) {
+        self.referrers.insert(key.into(), list);
+    }
+}

@@ -1,0 +1,184 @@
+//! Every object path, in one place.
+//!
+//! ```text
+//! docker/registry/v2/                                   distribution's tree
+//!   blobs/<alg>/<hex2>/<hex>/data                       bytes of any blob or manifest, shared by all repositories
+//!   repositories/<name>/
+//!     _layers/<alg>/<hex>/link                          the repository has this blob
+//!     _manifests/revisions/<alg>/<hex>/link             the repository has this manifest
+//!     _manifests/tags/<tag>/current/link                what the tag is
+//!     _manifests/tags/<tag>/index/<alg>/<hex>/link      what the tag has been
+//! homeport/v1/                                          our own records
+//!   sessions/<uuid>                                     an upload on its way
+//!   uploads/                                            bytes of uploads (the driver's)
+//!   referrers/<name>/_of/<alg>/<hex>/<alg>.<hex>        descriptor of a manifest that names <hex> as its subject
+//! ```
+//!
+//! A link holds `<alg>:<hex>` without a newline and may name another digest than its path: content that was pushed by
+//! sha512 is kept once, under sha256.
+
+use oci::{Digest, RepoName, Tag};
+
+const ROOT: &str = "docker/registry/v2";
+
+/// Longest text of a link that is read, in bytes.
+pub(crate) const LINK_MAX: usize = 256;
+
+/// Where sessions are.
+pub(crate) const SESSIONS: &str = "homeport/v1/sessions";
+/// Where drivers keep unfinished bytes on files.
+pub(crate) const UPLOADS: &str = "homeport/v1/uploads";
+/// Where repositories are.
+pub(crate) const REPOSITORIES: &str = "docker/registry/v2/repositories";
+/// Child of a repository that tells that it has had a manifest.
+pub(crate) const MANIFESTS: &str = "_manifests";
+/// Child of a repository that tells that it has had a blob.
+pub(crate) const LAYERS: &str = "_layers";
+
+fn join(parts: &[&str]) -> String {
+    let mut out = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        out.push_str(part);
+    }
+    out
+}
+
+pub(crate) fn blob_data(digest: &Digest) -> String {
+    let hex = digest.hex();
+    let hex = hex.as_str();
+    join(&[ROOT, "/blobs/", digest.algorithm().name(), "/", &hex[..2], "/", hex, "/data"])
+}
+
+pub(crate) fn repository(name: &str) -> String {
+    join(&[REPOSITORIES, "/", name])
+}
+
+pub(crate) fn layer_link(repo: RepoName<'_>, digest: &Digest) -> String {
+    let hex = digest.hex();
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_layers/", digest.algorithm().name(), "/", hex.as_str(), "/link"])
+}
+
+pub(crate) fn revision_link(repo: RepoName<'_>, digest: &Digest) -> String {
+    let hex = digest.hex();
+    let parts = [
+        REPOSITORIES,
+        "/",
+        repo.as_str(),
+        "/_manifests/revisions/",
+        digest.algorithm().name(),
+        "/",
+        hex.as_str(),
+        "/link",
+    ];
+    join(&parts)
+}
+
+pub(crate) fn tags(repo: RepoName<'_>) -> String {
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags"])
+}
+
+pub(crate) fn tag(repo: RepoName<'_>, tag: Tag<'_>) -> String {
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str()])
+}
+
+pub(crate) fn tag_current(repo: RepoName<'_>, tag: Tag<'_>) -> String {
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str(), "/current/link"])
+}
+
+pub(crate) fn tag_index(repo: RepoName<'_>, tag: Tag<'_>, digest: &Digest) -> String {
+    let hex = digest.hex();
+    let (algorithm, hex) = (digest.algorithm().name(), hex.as_str());
+    join(&[
+        REPOSITORIES,
+        "/",
+        repo.as_str(),
+        "/_manifests/tags/",
+        tag.as_str(),
+        "/index/",
+        algorithm,
+        "/",
+        hex,
+        "/link",
+    ])
+}
+
+pub(crate) fn session(id: uuid::Uuid) -> String {
+    format!("{SESSIONS}/{id}")
+}
+
+pub(crate) fn referrers(repo: RepoName<'_>, subject: &Digest) -> String {
+    let hex = subject.hex();
+    join(&["homeport/v1/referrers/", repo.as_str(), "/_of/", subject.algorithm().name(), "/", hex.as_str()])
+}
+
+pub(crate) fn referrer(repo: RepoName<'_>, subject: &Digest, referrer: &Digest) -> String {
+    let hex = referrer.hex();
+    join(&[&referrers(repo, subject), "/", referrer.algorithm().name(), ".", hex.as_str()])
+}
+
+/// The digest in the last part of a [`referrer`] key.
+pub(crate) fn parse_referrer(name: &str) -> Option<Digest> {
+    Digest::parse(&name.replacen('.', ":", 1)).ok()
+}
+
+/// The tag under which clients keep referrers of registries without the referrers API.
+pub(crate) fn fallback_tag(subject: &Digest) -> String {
+    let hex = subject.hex();
+    // A tag has at most 128 characters: sha512 is cut, as the specification says.
+    let mut tag = format!("{}-{}", subject.algorithm().name(), hex.as_str());
+    tag.truncate(oci::TAG_MAX);
+    tag
+}
+
+/// Name of the lock on a manifest of a repository.
+pub(crate) fn manifest_lock(repo: RepoName<'_>, digest: &Digest) -> String {
+    format!("manifest {repo}@{digest}")
+}
+
+/// Name of the lock on a tag.
+pub(crate) fn tag_lock(repo: RepoName<'_>, tag: Tag<'_>) -> String {
+    format!("tag {repo}:{tag}")
+}
+
+/// Name of the lock on a blob of a repository.
+pub(crate) fn layer_lock(repo: RepoName<'_>, digest: &Digest) -> String {
+    format!("layer {repo}@{digest}")
+}
+
+/// Name of the lock on the bytes of a blob.
+pub(crate) fn blob_lock(digest: &Digest) -> String {
+    format!("blob {digest}")
+}
+
+/// Reads a link; `None` when it is empty or damaged.
+pub(crate) fn parse_link(text: &[u8]) -> Option<Digest> {
+    Digest::parse(std::str::from_utf8(text).ok()?.trim_end()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::Algorithm;
+
+    #[test]
+    fn distributions_paths() {
+        let digest = Digest::sha256(b"");
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let repo = RepoName::parse("a/b").unwrap();
+        let v1 = Tag::parse("v1").unwrap();
+        let root = "docker/registry/v2/";
+        for (path, expected) in [
+            (blob_data(&digest), format!("blobs/sha256/e3/{hex}/data")),
+            (layer_link(repo, &digest), format!("repositories/a/b/_layers/sha256/{hex}/link")),
+            (revision_link(repo, &digest), format!("repositories/a/b/_manifests/revisions/sha256/{hex}/link")),
+            (tag_current(repo, v1), "repositories/a/b/_manifests/tags/v1/current/link".to_owned()),
+            (tag_index(repo, v1, &digest), format!("repositories/a/b/_manifests/tags/v1/index/sha256/{hex}/link")),
+        ] {
+            assert_eq!(path, format!("{root}{expected}"));
+        }
+        assert_eq!(fallback_tag(&digest), format!("sha256-{hex}"));
+        assert_eq!(parse_referrer(&format!("sha256.{hex}")), Some(digest));
+        let long = Digest::new(Algorithm::Sha512, &[7; 64]).unwrap();
+        assert!(Tag::parse(&fallback_tag(&long)).is_ok());
+    }
+}

@@ -1,0 +1,30 @@
+//! What a registry stores: blobs, uploads, manifests, tags, referrers, lists.
+//!
+//! Knows storage keys and OCI content, no users and no HTTP. Storage is the only truth; every cache here may be dropped at
+//! any time. The tree is the one of distribution (`layout`), our own records are beside it and can be rebuilt.
+
+mod blob;
+mod cache;
+mod catalog;
+mod error;
+mod expiry;
+mod layout;
+mod manifest;
+mod put;
+mod referrers;
+mod session;
+mod store;
+mod tags;
+mod upload;
+
+pub use blob::{Blob, BlobInfo};
+pub use catalog::CatalogPage;
+pub use error::{Error, Result};
+pub use expiry::Expired;
+pub use manifest::StoredManifest;
+pub use put::{IndexChildren, PutManifest, PutOutcome};
+pub use referrers::ReferrersPage;
+pub use session::{SessionId, Ticket};
+pub use store::{Settings, Store};
+pub use tags::TagsPage;
+pub use upload::Upload;

@@ -1,0 +1,155 @@
+//! Reading and removing manifests.
+
+use crate::cache::GrantKind;
+use crate::{Error, Result, Store, layout};
+use bytes::Bytes;
+use oci::{Digest, Manifest, Reference, RepoName, Tag};
+use std::sync::Arc;
+use storage::Batch;
+
+/// A stored manifest; immutable, so it may be shared and remembered.
+#[derive(Debug)]
+pub struct StoredManifest {
+    /// Media type to answer with.
+    pub media_type: String,
+    /// The bytes as they were pushed.
+    pub bytes: Bytes,
+    /// The manifest that this one refers to.
+    pub subject: Option<Digest>,
+}
+
+fn unknown() -> Error {
+    Error::ManifestUnknown
+}
+
+impl Store {
+    /// Reads a manifest; returns the digest under which it was found, which is the asked one or the tag's.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::Storage`].
+    pub async fn manifest(
+        &self,
+        repo: RepoName<'_>,
+        reference: Reference<'_>,
+    ) -> Result<(Digest, Arc<StoredManifest>)> {
+        let digest = match reference {
+            Reference::Digest(digest) => digest,
+            Reference::Tag(tag) => self.tag_digest(repo, tag).await?,
+            Reference::Invalid(_) => return Err(Error::ManifestUnknown),
+        };
+        let canonical = self.grant(GrantKind::Revision, repo, &digest, unknown).await?;
+        Ok((digest, self.manifest_content(&canonical).await?))
+    }
+
+    /// What a tag is now, always from storage.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::Storage`].
+    pub async fn tag_digest(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Digest> {
+        let key = layout::tag_current(repo, tag);
+        match self.driver.get(&key, layout::LINK_MAX).await {
+            Ok(text) => layout::parse_link(&text).ok_or_else(|| {
+                tracing::warn!(key, "empty or damaged link, treated as missing");
+                Error::ManifestUnknown
+            }),
+            Err(error) if error.kind == storage::ErrorKind::TooLarge => Err(Error::ManifestUnknown),
+            Err(error) => Err(Error::or(error, Error::ManifestUnknown)),
+        }
+    }
+
+    pub(crate) async fn manifest_content(&self, canonical: &Digest) -> Result<Arc<StoredManifest>> {
+        if let Some(manifest) = self.caches.manifest(canonical) {
+            return Ok(manifest);
+        }
+        let bytes = self.driver.get(&layout::blob_data(canonical), self.settings.manifest_bytes_max).await;
+        let bytes = bytes.map_err(|error| match error.kind {
+            storage::ErrorKind::TooLarge => Error::ManifestUnknown,
+            _ => Error::or(error, Error::ManifestUnknown),
+        })?;
+        if oci::Hasher::digest(canonical.algorithm(), &bytes) != *canonical {
+            tracing::error!(digest = %canonical, "stored manifest is damaged: its content does not have its digest");
+            return Err(Error::ManifestUnknown);
+        }
+        let manifest = match Manifest::parse(&bytes, None) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                tracing::warn!(digest = %canonical, %error, "stored content is no manifest that can be served");
+                return Err(Error::ManifestUnknown);
+            }
+        };
+        let subject = manifest.subject.map(|subject| subject.digest);
+        let manifest = Arc::new(StoredManifest { media_type: manifest.media_type, bytes, subject });
+        self.caches.put_manifest(*canonical, Arc::clone(&manifest));
+        Ok(manifest)
+    }
+
+    /// True when storage itself says now that the repository has the manifest.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub(crate) async fn has_manifest(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
+        match self.grant_at_the_truth(GrantKind::Revision, repo, digest, unknown).await {
+            Ok(_) => Ok(true),
+            Err(Error::ManifestUnknown) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a tag and its history. The manifest stays.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::Storage`].
+    pub async fn tag_delete(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Digest> {
+        let digest = self.tag_digest(repo, tag).await?;
+        let batch = Batch::new().delete_tree(layout::tag(repo, tag)).lock(layout::tag_lock(repo, tag));
+        self.driver.apply(batch).await?;
+        Ok(digest)
+    }
+
+    /// Removes a manifest and every tag that names it; returns those tags. The bytes stay until the garbage collection.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::Storage`].
+    pub async fn manifest_delete(&self, repo: RepoName<'_>, digest: Digest) -> Result<Vec<String>> {
+        let canonical = self.grant_at_the_truth(GrantKind::Revision, repo, &digest, unknown).await?;
+        let mut batch = Batch::new();
+        // A manifest can be reached under both algorithms; both names go.
+        for name in [Some(digest), Some(canonical).filter(|canonical| *canonical != digest)].into_iter().flatten() {
+            batch = batch.delete(layout::revision_link(repo, &name)).lock(layout::manifest_lock(repo, &name));
+        }
+        match self.manifest_content(&canonical).await {
+            Ok(manifest) => {
+                if let Some(subject) = manifest.subject {
+                    batch = batch.delete(layout::referrer(repo, &subject, &digest));
+                }
+            }
+            // Damaged content can be removed too.
+            Err(Error::ManifestUnknown) => {}
+            Err(error) => return Err(error),
+        }
+        self.driver.apply(batch).await?;
+        self.caches.drop_grant(GrantKind::Revision, repo.as_str(), &digest);
+        self.caches.drop_grant(GrantKind::Revision, repo.as_str(), &canonical);
+        self.drop_tags_of(repo, &digest).await
+    }
+
+    async fn drop_tags_of(&self, repo: RepoName<'_>, digest: &Digest) -> Result<Vec<String>> {
+        let page = self.driver.list(&layout::tags(repo), "", usize::MAX).await?;
+        let mut removed = Vec::new();
+        for name in page.range.clone().map(|index| page.names.at(index)) {
+            let Ok(tag) = Tag::parse(name.text) else { continue };
+            match self.tag_digest(repo, tag).await {
+                Ok(current) if current == *digest => {}
+                Ok(_) | Err(Error::ManifestUnknown) => continue,
+                Err(error) => return Err(error),
+            }
+            // Only if the tag is still what we saw: somebody may have pushed another manifest meanwhile.
+            let batch = Batch::new()
+                .delete_tree_if(layout::tag(repo, tag), layout::tag_current(repo, tag), digest.to_string())
+                .lock(layout::tag_lock(repo, tag));
+            self.driver.apply(batch).await?;
+            removed.push(name.text.to_owned());
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,149 @@
+//! Which manifests name another one as their subject.
+//!
+//! Manifests that come through us leave a record per subject. What older registries and clients kept is in the fallback tag
+//! `<alg>-<hex>` of the repository: its entries are merged in.
+
+use crate::{Error, Result, Store, layout};
+use oci::{Descriptor, Digest, Manifest, Page, RepoName, Tag};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Longest record of one referrer: a descriptor with the annotations of a manifest.
+const RECORD_MAX: usize = 4 << 20;
+
+/// All referrers of a subject that come from records, as of a listing.
+#[derive(Debug)]
+pub(crate) struct ReferrerList {
+    stamp: u64,
+    entries: Vec<Entry>,
+    pub(crate) weight: u64,
+}
+
+/// One referrer: what is filtered and sorted by, and the descriptor as text.
+#[derive(Clone, Debug)]
+struct Entry {
+    digest: Digest,
+    artifact_type: Option<Box<str>>,
+    json: Arc<str>,
+}
+
+/// One page of referrers.
+#[derive(Debug, Default)]
+pub struct ReferrersPage {
+    /// Descriptors in JSON, ordered by digest.
+    pub descriptors: Vec<Arc<str>>,
+    /// Digest to continue after, when more follow.
+    pub next: Option<Digest>,
+}
+
+/// An answer stays below the size that clients accept for a manifest.
+const PAGE_BYTES_MAX: usize = 3 << 20;
+
+impl Store {
+    /// Referrers of `subject`, which need not exist.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn referrers(
+        &self,
+        repo: RepoName<'_>,
+        subject: Digest,
+        artifact_type: Option<&str>,
+        page: &Page,
+    ) -> Result<ReferrersPage> {
+        let recorded = self.recorded(repo, &subject).await?;
+        let fallback = self.fallback(repo, &subject).await?;
+        let last = page.last.as_deref().and_then(|text| Digest::parse(text).ok());
+        let merged: Vec<Entry>;
+        let entries = if fallback.is_empty() {
+            &recorded.entries
+        } else {
+            let mut all: BTreeMap<Digest, Entry> = fallback.into_iter().map(|entry| (entry.digest, entry)).collect();
+            all.extend(recorded.entries.iter().map(|entry| (entry.digest, entry.clone())));
+            merged = all.into_values().collect();
+            &merged
+        };
+        let start = last.map_or(0, |last| entries.partition_point(|entry| entry.digest <= last));
+        let wanted = |entry: &&Entry| artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted));
+        let mut out = ReferrersPage::default();
+        let (mut bytes, mut newest) = (0, None);
+        for entry in entries[start..].iter().filter(wanted) {
+            bytes += entry.json.len();
+            let full = out.descriptors.len() >= page.limit || (bytes > PAGE_BYTES_MAX && !out.descriptors.is_empty());
+            if full {
+                out.next = newest;
+                break;
+            }
+            newest = Some(entry.digest);
+            out.descriptors.push(Arc::clone(&entry.json));
+        }
+        Ok(out)
+    }
+
+    async fn recorded(&self, repo: RepoName<'_>, subject: &Digest) -> Result<Arc<ReferrerList>> {
+        let key = layout::referrers(repo, subject);
+        let list = self.driver.list(&key, "", usize::MAX).await?;
+        if let (Some(stamp), Some(cached)) = (list.stamp, self.caches.referrers(&key))
+            && cached.stamp == stamp
+        {
+            return Ok(cached);
+        }
+        let mut entries = Vec::with_capacity(list.names.len());
+        for name in list.names.iter() {
+            let Some(digest) = layout::parse_referrer(name.text) else { continue };
+            match self.driver.get(&format!("{key}/{}", name.text), RECORD_MAX).await {
+                Ok(record) => entries.extend(read_record(&record, digest)),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut present = Vec::with_capacity(entries.len());
+        for entry in entries {
+            // Another registry on this tree may have removed the manifest without knowing of our record.
+            if self.has_manifest(repo, &entry.digest).await? {
+                present.push(entry);
+            }
+        }
+        present.sort_by_key(|entry: &Entry| entry.digest);
+        let weight = present.iter().map(|entry| entry.json.len() as u64 + 160).sum();
+        let built = Arc::new(ReferrerList { stamp: list.stamp.unwrap_or(0), entries: present, weight });
+        if list.stamp.is_some() {
+            self.caches.put_referrers(&key, Arc::clone(&built));
+        }
+        Ok(built)
+    }
+
+    async fn fallback(&self, repo: RepoName<'_>, subject: &Digest) -> Result<Vec<Entry>> {
+        let tag = layout::fallback_tag(subject);
+        let Ok(tag) = Tag::parse(&tag) else { return Ok(Vec::new()) };
+        let stored = match self.manifest(repo, oci::Reference::Tag(tag)).await {
+            Ok((_, stored)) => stored,
+            Err(Error::ManifestUnknown) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let Ok(index) = Manifest::parse(&stored.bytes, None) else { return Ok(Vec::new()) };
+        let mut entries = Vec::new();
+        for child in index.manifests {
+            // Lists of clients race and go stale: only what is here counts, described as it describes itself.
+            let Ok((_, stored)) = self.manifest(repo, oci::Reference::Digest(child.digest)).await else { continue };
+            let Ok(manifest) = Manifest::parse(&stored.bytes, None) else { continue };
+            if manifest.subject.as_ref().is_some_and(|found| found.digest == *subject) {
+                entries.extend(entry(&manifest.as_referrer(child.digest, stored.bytes.len())));
+            }
+        }
+        Ok(entries)
+    }
+}
+
+fn read_record(record: &[u8], digest: Digest) -> Option<Entry> {
+    let descriptor: Descriptor = serde_json::from_slice(record).ok()?;
+    if descriptor.digest == digest { entry(&descriptor) } else { None }
+}
+
+fn entry(descriptor: &Descriptor) -> Option<Entry> {
+    Some(Entry {
+        digest: descriptor.digest,
+        artifact_type: descriptor.artifact_type.as_deref().map(Into::into),
+        json: serde_json::to_string(descriptor).ok()?.into(),
+    })
+}

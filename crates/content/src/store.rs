@@ -1,0 +1,103 @@
+//! The content store: one value that all operations hang on.
+
+use crate::cache::{Caches, GrantKind};
+use crate::{Error, Result, layout, session};
+use oci::{Digest, RepoName};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{BufferPool, Driver};
+
+/// Unused upload buffers that are kept.
+const IDLE_BUFFERS: usize = 8;
+
+/// What an administrator may set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Largest manifest in bytes that is read or written.
+    pub manifest_bytes_max: usize,
+    /// How long a session may rest, and how long a ticket for one is good.
+    pub upload_expiry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { manifest_bytes_max: 4 << 20, upload_expiry: Duration::from_secs(7 * 24 * 3600) }
+    }
+}
+
+/// The content store on a driver.
+pub struct Store {
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) caches: Caches,
+    pub(crate) settings: Settings,
+    pub(crate) buffers: Arc<BufferPool>,
+    pub(crate) sessions: session::Sessions,
+}
+
+impl Store {
+    /// A store on `driver`.
+    #[must_use]
+    pub fn new(driver: Arc<dyn Driver>, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            driver,
+            caches: Caches::new(),
+            settings,
+            buffers: BufferPool::new(IDLE_BUFFERS),
+            sessions: session::Sessions::default(),
+        })
+    }
+
+    /// Checks that storage answers.
+    ///
+    /// # Errors
+    /// What storage said.
+    pub async fn probe(&self) -> Result<()> {
+        Ok(self.driver.probe().await?)
+    }
+
+    /// Largest manifest that is taken, in bytes.
+    #[must_use]
+    pub fn manifest_bytes_max(&self) -> usize {
+        self.settings.manifest_bytes_max
+    }
+
+    /// The canonical digest behind a link, from memory if it was seen a moment ago.
+    pub(crate) async fn grant(
+        &self,
+        kind: GrantKind,
+        repo: RepoName<'_>,
+        digest: &Digest,
+        missing: fn() -> Error,
+    ) -> Result<Digest> {
+        if let Some(canonical) = self.caches.grant(kind, repo.as_str(), digest) {
+            return Ok(canonical);
+        }
+        let canonical = self.grant_at_the_truth(kind, repo, digest, missing).await?;
+        self.caches.put_grant(kind, repo.as_str(), digest, canonical);
+        Ok(canonical)
+    }
+
+    /// The canonical digest behind a link, from storage.
+    pub(crate) async fn grant_at_the_truth(
+        &self,
+        kind: GrantKind,
+        repo: RepoName<'_>,
+        digest: &Digest,
+        missing: fn() -> Error,
+    ) -> Result<Digest> {
+        let key = match kind {
+            GrantKind::Layer => layout::layer_link(repo, digest),
+            GrantKind::Revision => layout::revision_link(repo, digest),
+        };
+        let text = match self.driver.get(&key, layout::LINK_MAX).await {
+            Ok(text) => text,
+            // A link that is longer than any digest is as good as none.
+            Err(error) if error.kind == storage::ErrorKind::TooLarge => return Err(missing()),
+            Err(error) => return Err(Error::or(error, missing())),
+        };
+        layout::parse_link(&text).ok_or_else(|| {
+            tracing::warn!(key, "empty or damaged link, treated as missing");
+            missing()
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! The one response body type.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http_body::{Frame, SizeHint};
+
+use crate::connection::Active;
+use crate::file_body::{FileRange, FileReader};
+use crate::file_table::FileTable;
+
+type OnEnd = Box<dyn FnOnce(Sent) + Send>;
+type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// How far a body got when it was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes handed to the connection. The last piece (at most 1 MiB) may still be on its way to the client.
+    pub bytes: u64,
+    /// False when the client left early or the source failed. A body that nobody read, such as the one of an answer
+    /// to HEAD, is complete only if it was empty.
+    pub complete: bool,
+}
+
+/// One piece of [`Body::parts`].
+#[derive(Debug)]
+pub enum Part {
+    Bytes(Bytes),
+    File(FileRange),
+}
+
+impl Part {
+    fn length(&self) -> u64 {
+        match self {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::File(range) => range.length,
+        }
+    }
+}
+
+/// A response body. Its length is known exactly for every kind but a stream of unknown length, so hyper sends
+/// `Content-Length`. A source that yields fewer or more bytes than promised is an error that closes the connection.
+pub struct Body {
+    source: Source,
+    /// Bytes still to come, where known.
+    left: Option<u64>,
+    sent: u64,
+    ended: bool,
+    on_end: Option<OnEnd>,
+    active: Option<Active>,
+    sendfile: bool,
+}
+
+enum Source {
+    Empty,
+    Full(Bytes),
+    File(Box<FileReader>),
+    Parts(Box<Parts>),
+    Stream(ByteStream),
+}
+
+impl Body {
+    #[must_use]
+    pub fn empty() -> Body {
+        Body::new(Source::Empty, Some(0))
+    }
+
+    #[must_use]
+    pub fn full(bytes: impl Into<Bytes>) -> Body {
+        let bytes = bytes.into();
+        let length = bytes.len() as u64;
+        Body::new(Source::Full(bytes), Some(length))
+    }
+
+    /// A range of a file that nobody changes any more. The range must exist; a file that is shorter ends in an error.
+    #[must_use]
+    pub fn file(range: FileRange) -> Body {
+        let length = range.length;
+        Body::new(Source::File(Box::new(FileReader::new(range))), Some(length))
+    }
+
+    /// Pieces one after the other, as `multipart/byteranges` needs them.
+    #[must_use]
+    pub fn parts(parts: Vec<Part>) -> Body {
+        let length = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.length()));
+        Body::new(Source::Parts(Box::new(Parts { waiting: parts.into(), current: None })), Some(length))
+    }
+
+    /// A stream; pass its exact length when it is known. Polling stops once that length was yielded.
+    #[must_use]
+    pub fn stream(stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static, length: Option<u64>) -> Body {
+        Body::new(Source::Stream(Box::pin(stream)), length)
+    }
+
+    /// Calls `hook` exactly once, when the body is finished or dropped. What the closure owns lives as long as the
+    /// body, so moving a permit into it holds the permit until the answer is out. Hooks run in the order of adding.
+    #[must_use]
+    pub fn on_end(mut self, hook: impl FnOnce(Sent) + Send + 'static) -> Body {
+        self.on_end = Some(match self.on_end.take() {
+            None => Box::new(hook),
+            Some(earlier) => Box::new(move |sent| {
+                earlier(sent);
+                hook(sent);
+            }),
+        });
+        self
+    }
+
+    /// Exact number of bytes still to come, where known.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// Ties the body to the connection it leaves on. `sendfile` may be set only where the bytes reach the socket
+    /// unchanged: HTTP/1 on plain TCP.
+    pub(crate) fn attach(&mut self, active: Active, sendfile: bool) {
+        self.active = Some(active);
+        self.sendfile = sendfile;
+    }
+
+    fn new(source: Source, left: Option<u64>) -> Body {
+        Body { source, left, sent: 0, ended: false, on_end: None, active: None, sendfile: false }
+    }
+
+    /// Checks one item of the source against the promised length.
+    fn account(&mut self, item: Option<io::Result<Bytes>>) -> Option<io::Result<Frame<Bytes>>> {
+        let bytes = match item {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(error)) => return Some(Err(error)),
+            None => {
+                let missing = self.left.filter(|left| *left > 0)?;
+                let text = format!("the source of a response body ended {missing} bytes early");
+                return Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
+            }
+        };
+        let length = bytes.len() as u64;
+        if let Some(left) = &mut self.left {
+            let Some(rest) = left.checked_sub(length) else {
+                let text = "the source of a response body yields more than its length";
+                return Some(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
+            };
+            *left = rest;
+        }
+        self.sent += length;
+        Some(Ok(Frame::data(bytes)))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = self.get_mut();
+        if this.ended || this.left == Some(0) {
+            return Poll::Ready(None);
+        }
+        let files = if this.sendfile { this.active.as_ref().and_then(Active::files) } else { None };
+        let item = ready!(this.source.poll_next(cx, files));
+        let frame = this.account(item);
+        // An error ends the body as well, and leaves `left` above zero or unknown: it is never "complete".
+        if !matches!(frame, Some(Ok(_))) {
+            this.ended = true;
+            if frame.is_none() {
+                this.left = Some(0);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(hook) = self.on_end.take() {
+            hook(Sent { bytes: self.sent, complete: self.left == Some(0) });
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("left", &self.left).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    fn poll_next(&mut self, cx: &mut Context<'_>, files: Option<&Arc<FileTable>>) -> Poll<Option<io::Result<Bytes>>> {
+        match self {
+            Source::Empty => Poll::Ready(None),
+            Source::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+            }
+            Source::File(reader) => reader.poll_next(cx, files),
+            Source::Parts(parts) => parts.poll_next(cx, files),
+            Source::Stream(stream) => stream.as_mut().poll_next(cx),
+        }
+    }
+}
+
+struct Parts {
+    waiting: VecDeque<Part>,
+    current: Option<FileReader>,
+}
+
+impl Parts {
+    fn poll_next(&mut self, cx: &mut Context<'_>, files: Option<&Arc<FileTable>>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            if let Some(reader) = &mut self.current {
+                if let Some(item) = ready!(reader.poll_next(cx, files)) {
+                    return Poll::Ready(Some(item));
+                }
+                self.current = None;
+            }
+            match self.waiting.pop_front() {
+                None => return Poll::Ready(None),
+                Some(Part::Bytes(bytes)) if bytes.is_empty() => {}
+                Some(Part::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                Some(Part::File(range)) => self.current = Some(FileReader::new(range)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
