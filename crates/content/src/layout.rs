@@ -124,10 +124,8 @@ pub(crate) fn parse_referrer(name: &str) -> Option<Digest> {
 /// The tag under which clients keep referrers of registries without the referrers API.
 pub(crate) fn fallback_tag(subject: &Digest) -> String {
     let hex = subject.hex();
-    // A tag has at most 128 characters: sha512 is cut, as the specification says.
-    let mut tag = format!("{}-{}", subject.algorithm().name(), hex.as_str());
-    tag.truncate(oci::TAG_MAX);
-    tag
+    // distribution-spec, "Referrers Tag Schema": the encoded part is cut to 64 characters.
+    format!("{}-{}", subject.algorithm().name(), &hex.as_str()[..64])
 }
 
 /// Name of the lock on a manifest of a repository.

@@ -14,6 +14,12 @@ impl TagsPage {
         self.0.range.clone().map(|index| self.0.names.at(index).text)
     }
 
+    /// Equal stamps of one repository mean equal lists. `None`: not known.
+    #[must_use]
+    pub fn stamp(&self) -> Option<u64> {
+        self.0.stamp
+    }
+
     /// More follow.
     #[must_use]
     pub fn more(&self) -> bool {

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 /// Temporary names live here; what a dead process left is removed at the next start.
 pub(super) const TEMP: &str = "homeport/v1/tmp";
@@ -19,6 +20,7 @@ pub enum DiskEvent {
     MakeDir { path: String },
     Write { path: String, offset: u64, data: Vec<u8> },
     Truncate { path: String, len: u64 },
+    SetModified { path: String, time: SystemTime },
     Rename { from: String, to: String },
     Remove { path: String },
     RemoveDir { path: String },
@@ -151,6 +153,12 @@ impl Disk {
     pub(super) fn truncate(&self, file: &File, path: &str, len: u64) -> io::Result<()> {
         file.set_len(len)?;
         self.record(|| DiskEvent::Truncate { path: path.to_owned(), len });
+        Ok(())
+    }
+
+    pub(super) fn set_modified(&self, file: &File, path: &str, time: SystemTime) -> io::Result<()> {
+        file.set_modified(time)?;
+        self.record(|| DiskEvent::SetModified { path: path.to_owned(), time });
         Ok(())
     }
 

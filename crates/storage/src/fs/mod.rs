@@ -70,7 +70,7 @@ impl FsDriver {
             move |error: std::io::Error| Error::io(operation, &name, error)
         };
         if !options.read_only {
-            std::fs::create_dir_all(root).map_err(wrap("create data folder"))?;
+            create_root(root).map_err(wrap("create data folder"))?;
         }
         let disk = Arc::new(Disk::open(root, options.observer).map_err(wrap("open data folder"))?);
         let journal = if options.read_only {
@@ -109,6 +109,19 @@ impl FsDriver {
             return Err(Error::new(ErrorKind::ReadOnly, "write", key, "storage was opened read-only"));
         }
         Ok(())
+    }
+}
+
+/// Creates missing directories, durably: nothing in them is safe before they are.
+fn create_root(root: &Path) -> std::io::Result<()> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_root(parent)?;
+    match std::fs::create_dir(root) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => std::fs::File::open(parent)?.sync_all(),
     }
 }
 
@@ -168,7 +181,8 @@ impl Driver for FsDriver {
                         let _held = held;
                         shared.disk.make_dirs(disk::TEMP).map_err(|error| Error::io("create", disk::TEMP, error))?;
                         batch.ops.iter().try_for_each(|op| {
-                            tree::apply(&shared.disk, op, true).map_err(|error| Error::io("write", op.key(), error))
+                            tree::apply(&shared.disk, op, tree::Way::Synced)
+                                .map_err(|error| Error::io("write", op.key(), error))
                         })
                     })
                     .await

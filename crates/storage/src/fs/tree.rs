@@ -4,14 +4,42 @@ use super::disk::{Disk, parent};
 use crate::{Op, PutMode};
 use rustix::fs::OFlags;
 use std::io;
+use std::time::{Duration, SystemTime};
 
 /// Directories may be removed by somebody else while we work below them; more than a few times in a row they are not.
 const TRIES: usize = 4;
 
-/// Carries out one change. `sync`: everything is durable on return, for file systems without a journal of ours.
-pub(super) fn apply(disk: &Disk, op: &Op, sync: bool) -> io::Result<()> {
+/// How a change comes to the tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Everything is durable on return, for file systems without a journal of ours.
+    Synced,
+    /// The journal has it, under this id.
+    Logged(u64),
+    /// The journal had it; what is there may be torn.
+    Replayed(u64),
+}
+
+impl Way {
+    /// Files carry the time of their record, so that a replay can tell what is younger.
+    fn time(self) -> Option<SystemTime> {
+        match self {
+            Self::Synced => None,
+            Self::Logged(id) | Self::Replayed(id) => Some(record_time(id)),
+        }
+    }
+}
+
+/// When a record was made: its id is the time.
+pub(super) fn record_time(id: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(id)
+}
+
+/// Carries out one change.
+pub(super) fn apply(disk: &Disk, op: &Op, way: Way) -> io::Result<()> {
+    let sync = way == Way::Synced;
     match op {
-        Op::Put { key, data, mode } => put(disk, key, data, *mode, sync),
+        Op::Put { key, data, mode } => put(disk, key, data, *mode, way),
         Op::Delete { key } => {
             missing_is_fine(disk.remove(key))?;
             if sync && disk.exists(parent(key))? { disk.sync_dirs(parent(key)) } else { Ok(()) }
@@ -27,18 +55,16 @@ pub(super) fn apply(disk: &Disk, op: &Op, sync: bool) -> io::Result<()> {
     }
 }
 
-fn put(disk: &Disk, key: &str, data: &[u8], mode: PutMode, sync: bool) -> io::Result<()> {
-    if mode == PutMode::Keep
-        && let Ok(stat) = disk.stat(key)
-        && u64::try_from(stat.st_size).is_ok_and(|size| size == data.len() as u64)
-    {
+fn put(disk: &Disk, key: &str, data: &[u8], mode: PutMode, way: Way) -> io::Result<()> {
+    let sync = way == Way::Synced;
+    if mode == PutMode::Keep && is_kept(disk, key, data, way)? {
         return if sync { disk.sync_dirs(parent(key)) } else { Ok(()) };
     }
     let mut last = Ok(());
     for _ in 0..TRIES {
         last = match first_missing(disk, parent(key))? {
-            Some(top) if !sync => put_with_dirs(disk, key, data, top),
-            _ => put_file(disk, key, data, sync),
+            Some(top) if !sync => put_with_dirs(disk, key, data, top, way),
+            _ => put_file(disk, key, data, way),
         };
         match &last {
             Err(error) if is_race(error) => disk.make_dirs(parent(key))?,
@@ -46,6 +72,12 @@ fn put(disk: &Disk, key: &str, data: &[u8], mode: PutMode, sync: bool) -> io::Re
         }
     }
     last
+}
+
+/// What is there needs no new content. After a power cut the length proves nothing.
+fn is_kept(disk: &Disk, key: &str, data: &[u8], way: Way) -> io::Result<bool> {
+    let same_len = disk.stat(key).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(data.len() as u64));
+    Ok(same_len && (!matches!(way, Way::Replayed(_)) || holds(disk, key, data)?))
 }
 
 fn is_race(error: &io::Error) -> bool {
@@ -64,13 +96,18 @@ fn first_missing<'a>(disk: &Disk, dir: &'a str) -> io::Result<Option<&'a str>> {
     Ok(missing)
 }
 
-fn put_file(disk: &Disk, key: &str, data: &[u8], sync: bool) -> io::Result<()> {
+fn put_file(disk: &Disk, key: &str, data: &[u8], way: Way) -> io::Result<()> {
+    let sync = way == Way::Synced;
     if sync {
         disk.make_dirs(parent(key))?;
     }
     let temp = disk.temp();
     let file = disk.write_new(&temp, data)?;
-    let published = (if sync { disk.sync_file(&file, &temp) } else { Ok(()) }).and_then(|()| disk.rename(&temp, key));
+    let finished = match way.time() {
+        Some(time) => disk.set_modified(&file, &temp, time),
+        None => disk.sync_file(&file, &temp),
+    };
+    let published = finished.and_then(|()| disk.rename(&temp, key));
     if published.is_err() {
         drop(disk.remove(&temp));
         return published;
@@ -80,16 +117,16 @@ fn put_file(disk: &Disk, key: &str, data: &[u8], sync: bool) -> io::Result<()> {
 
 /// Builds the missing directories with the file in them aside and moves them in place in one step, so that nobody sees
 /// a directory without its content.
-fn put_with_dirs(disk: &Disk, key: &str, data: &[u8], top: &str) -> io::Result<()> {
+fn put_with_dirs(disk: &Disk, key: &str, data: &[u8], top: &str, way: Way) -> io::Result<()> {
     let temp = disk.temp();
-    let built = build_aside(disk, key, data, top, &temp).and_then(|()| disk.rename(&temp, top));
+    let built = build_aside(disk, key, data, top, &temp, way).and_then(|()| disk.rename(&temp, top));
     if built.is_err() {
         drop(disk.remove_tree(&temp));
     }
     built
 }
 
-fn build_aside(disk: &Disk, key: &str, data: &[u8], top: &str, temp: &str) -> io::Result<()> {
+fn build_aside(disk: &Disk, key: &str, data: &[u8], top: &str, temp: &str, way: Way) -> io::Result<()> {
     disk.make_dir(temp)?;
     let below = key.get(top.len() + 1..).unwrap_or_default();
     let mut path = temp.to_owned();
@@ -102,7 +139,8 @@ fn build_aside(disk: &Disk, key: &str, data: &[u8], top: &str, temp: &str) -> io
         }
     }
     let file = disk.create(&path, OFlags::empty())?;
-    disk.write_at(&file, &path, 0, data)
+    disk.write_at(&file, &path, 0, data)?;
+    way.time().map_or(Ok(()), |time| disk.set_modified(&file, &path, time))
 }
 
 fn delete_tree(disk: &Disk, prefix: &str, sync: bool) -> io::Result<()> {

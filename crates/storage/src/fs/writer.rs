@@ -1,7 +1,7 @@
 //! Large objects on files: written beside the page cache where the file system can, synced, renamed into place.
 
 use super::Shared;
-use super::disk::parent;
+use super::disk::{Disk, parent};
 use crate::{Buffer, Error, ErrorKind, Result, Task, Writer};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use std::collections::VecDeque;
@@ -69,6 +69,12 @@ impl FsWriter {
         let wrap = |error| Error::io("resume", handle, error);
         let buffered = shared.disk.open_writable(handle, OFlags::empty()).map_err(wrap)?;
         let writer = Self::new(shared, handle.to_owned(), buffered, offset, true)?;
+        // While we waited for the lock it may have been committed; then it is somebody's object.
+        let (held, named) = (rustix::fs::fstat(&writer.files.buffered), shared.disk.stat(handle));
+        let (held, named) = (held.map_err(|e| wrap(e.into()))?, named.map_err(|e| wrap(e.into()))?);
+        if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino) {
+            return Err(wrap(io::ErrorKind::NotFound.into()));
+        }
         let len = writer.files.buffered.metadata().map_err(wrap)?.len();
         if len < offset {
             return Err(Error::new(
@@ -167,9 +173,9 @@ impl Writer for FsWriter {
             self.flush().await?;
             let (files, shared, written, key_owned) =
                 (Arc::clone(&self.files), Arc::clone(&self.shared), self.written, key.to_owned());
-            blocking(move || publish(&shared, &files.path, &key_owned, written))
+            tokio::task::spawn_blocking(move || publish(&shared, &files.path, &key_owned, written))
                 .await
-                .map_err(|error| Error::io("publish", key, error))?;
+                .unwrap_or_else(|error| Err(Error::io("publish", key, io::Error::other(error))))?;
             // The name is gone, there is nothing to clean up.
             self.keep = true;
             Ok(())
@@ -198,8 +204,15 @@ impl Drop for FsWriter {
     }
 }
 
-fn publish(shared: &Shared, from: &str, key: &str, size: u64) -> io::Result<()> {
-    let disk = &shared.disk;
+fn publish(shared: &Shared, from: &str, key: &str, size: u64) -> Result<()> {
+    let forget_deletes = || shared.journal.as_ref().map_or(Ok(()), |journal| journal.forget_deletes(key));
+    // Before, so that nobody sees what could be lost; and after, for what came between.
+    forget_deletes()?;
+    move_in_place(&shared.disk, from, key, size).map_err(|error| Error::io("publish", key, error))?;
+    forget_deletes()
+}
+
+fn move_in_place(disk: &Disk, from: &str, key: &str, size: u64) -> io::Result<()> {
     disk.make_dirs(parent(key))?;
     let present = disk.stat(key).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(size));
     if present {

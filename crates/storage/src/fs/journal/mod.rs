@@ -20,9 +20,9 @@ pub(super) use recover::{kernel_boot_id, recover};
 use super::disk::{Disk, TEMP, parent};
 use super::locks::Held;
 use super::tree;
-use crate::{Batch, Error, ErrorKind, Result};
+use crate::{Batch, Error, ErrorKind, Op, Result};
 use segment::Segment;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -71,15 +71,25 @@ struct Shared {
     unapplied: [AtomicUsize; 2],
     checkpoint: Mutex<Checkpoint>,
     checkpoint_changed: Condvar,
+    /// What the records of each segment delete.
+    deleted: Mutex<[HashSet<String>; 2]>,
     failure: Mutex<Option<Error>>,
 }
 
 #[derive(Default)]
 struct Queue {
     pending: Vec<Pending>,
-    aborted: Vec<u64>,
+    aborted: Vec<Aborted>,
     bytes: usize,
+    /// Somebody waits for the log to be emptied.
+    exchange: bool,
     closing: bool,
+}
+
+/// A batch that failed in the tree. What it did there is seen already, so it has to last; the rest must not come.
+struct Aborted {
+    id: u64,
+    applied: usize,
 }
 
 struct Pending {
@@ -107,6 +117,10 @@ struct Checkpoint {
     closing: bool,
 }
 
+fn stopping(key: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, "write", key, "homeport is stopping")
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -132,7 +146,7 @@ impl Journal {
             {
                 let mut queue = lock(&shared.queue);
                 if queue.closing {
-                    return Err(Error::new(ErrorKind::Unavailable, "write", &key, "homeport is stopping"));
+                    return Err(stopping(&key));
                 }
                 if queue.bytes == 0 || queue.bytes + bytes <= BUFFERED_BYTES_MAX {
                     queue.bytes += bytes;
@@ -148,6 +162,26 @@ impl Journal {
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "write", &key, "the journal has stopped")))
     }
 
+    /// Returns when no record deletes `key` any more. What is written past the log needs that: a replay would delete
+    /// it again.
+    pub(super) fn forget_deletes(&self, key: &str) -> Result<()> {
+        loop {
+            let Some(shared) = lock(&self.running).as_ref().map(|running| Arc::clone(&running.shared)) else {
+                return if self.closed.load(Ordering::SeqCst) { Err(stopping(key)) } else { Ok(()) };
+            };
+            let Some(segment) = shared.deletes(key) else { return Ok(()) };
+            if let Some(error) = lock(&shared.failure).as_ref() {
+                return Err(error.duplicate());
+            }
+            let checkpoint = lock(&shared.checkpoint);
+            if !checkpoint.wanted[segment] {
+                lock(&shared.queue).exchange = true;
+                shared.queued.notify_one();
+            }
+            drop(shared.checkpoint_changed.wait_timeout(checkpoint, Duration::from_millis(20)));
+        }
+    }
+
     /// Why nothing can be written any more.
     pub(super) fn failure(&self) -> Option<Error> {
         let running = lock(&self.running);
@@ -160,13 +194,18 @@ impl Journal {
         if let Some(running) = lock(&self.running).as_ref() {
             return Ok(Arc::clone(&running.shared));
         }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(stopping(key));
+        }
         let (disk, boot_id) = (Arc::clone(&self.disk), self.boot_id.clone());
         let wrap = |error| Error::io("start the journal for", key, error);
         let opened = tokio::task::spawn_blocking(move || Shared::create(disk, &boot_id)).await;
         let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(wrap)?;
         let mut running = lock(&self.running);
         if self.closed.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Unavailable, "write", key, "homeport is stopping"));
+            drop(running);
+            drop(opened.disk.remove_tree(&opened.dir));
+            return Err(stopping(key));
         }
         if let Some(other) = running.as_ref() {
             // Somebody was faster; ours has no records, its folder goes.
@@ -219,9 +258,9 @@ impl Drop for Journal {
 impl Shared {
     fn create(disk: Arc<Disk>, boot_id: &str) -> io::Result<Self> {
         let dir = format!("{JOURNALS}/{}", uuid::Uuid::new_v4());
-        disk.make_dirs(TEMP)?;
         // The lock keeps a starting process from taking the half-made folder for one that somebody left.
         let _starting = recover::lock_all(&disk)?;
+        disk.make_dirs(TEMP)?;
         disk.make_dirs(&dir)?;
         let owner_path = format!("{dir}/owner");
         let owner = disk.write_new(&owner_path, boot_id.as_bytes())?;
@@ -243,8 +282,17 @@ impl Shared {
             unapplied: Default::default(),
             checkpoint: Mutex::default(),
             checkpoint_changed: Condvar::new(),
+            deleted: Mutex::default(),
             failure: Mutex::new(None),
         })
+    }
+
+    /// The segment with a record that deletes `key`, or something that it is in.
+    fn deletes(&self, key: &str) -> Option<usize> {
+        let deleted = lock(&self.deleted);
+        let ends = key.match_indices('/').map(|(end, _)| end).chain([key.len()]);
+        let mut names = ends.map(|end| &key[..end]);
+        names.find_map(|name| (0..2).find(|index| deleted[*index].contains(name)))
     }
 
     fn fail(&self, operation: &'static str, error: io::Error) -> Error {
@@ -275,8 +323,11 @@ fn write_loop(shared: &Shared) {
         if !pending.is_empty() || !aborted.is_empty() {
             state.write(shared, pending, &aborted);
         }
-        let idle = lock(&shared.queue).pending.is_empty();
-        if state.should_exchange(shared, idle) {
+        let (idle, wished) = {
+            let mut queue = lock(&shared.queue);
+            (queue.pending.is_empty(), std::mem::take(&mut queue.exchange))
+        };
+        if state.should_exchange(shared, idle, wished) {
             state.exchange(shared);
         }
         if closing && lock(&shared.queue).pending.is_empty() {
@@ -289,9 +340,9 @@ fn write_loop(shared: &Shared) {
     shared.checkpoint_changed.notify_all();
 }
 
-fn take_queue(shared: &Shared, state: &WriteState) -> (Vec<Pending>, Vec<u64>, bool) {
+fn take_queue(shared: &Shared, state: &WriteState) -> (Vec<Pending>, Vec<Aborted>, bool) {
     let mut queue = lock(&shared.queue);
-    while queue.pending.is_empty() && queue.aborted.is_empty() && !queue.closing {
+    while queue.pending.is_empty() && queue.aborted.is_empty() && !queue.closing && !queue.exchange {
         if state.first_record.is_none() {
             queue = shared.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
             continue;
@@ -322,12 +373,12 @@ impl WriteState {
         self.id_last
     }
 
-    fn write(&mut self, shared: &Shared, pending: Vec<Pending>, aborted: &[u64]) {
+    fn write(&mut self, shared: &Shared, pending: Vec<Pending>, aborted: &[Aborted]) {
         let segment = &shared.segments[self.active];
         let epoch = segment.epoch();
         self.buffer.clear();
-        for id in aborted {
-            record::encode_abort(&mut self.buffer, epoch, self.id_last, *id);
+        for Aborted { id, applied } in aborted {
+            record::encode_abort(&mut self.buffer, epoch, self.id_last, *id, *applied);
         }
         let mut ids = Vec::with_capacity(pending.len());
         for item in &pending {
@@ -356,6 +407,8 @@ impl WriteState {
         }
         self.first_record.get_or_insert_with(Instant::now);
         shared.unapplied[self.active].fetch_add(pending.len(), Ordering::SeqCst);
+        let gone = pending.iter().flat_map(|item| &item.batch.ops).filter(|op| !matches!(op, Op::Put { .. }));
+        lock(&shared.deleted)[self.active].extend(gone.map(|op| op.key().to_owned()));
         let mut work = lock(&shared.work);
         for (pending, id) in pending.into_iter().zip(ids) {
             work.jobs.push_back(Job { pending, id, segment: self.active });
@@ -367,10 +420,10 @@ impl WriteState {
         }
     }
 
-    fn should_exchange(&self, shared: &Shared, idle: bool) -> bool {
+    fn should_exchange(&self, shared: &Shared, idle: bool, wished: bool) -> bool {
         let Some(first) = self.first_record else { return false };
         let full = shared.segments[self.active].len() >= SEGMENT_BYTES_MAX;
-        let due = first.elapsed() >= AGE_MAX || (idle && first.elapsed() >= IDLE);
+        let due = wished || first.elapsed() >= AGE_MAX || (idle && first.elapsed() >= IDLE);
         let other_free = !lock(&shared.checkpoint).wanted[1 - self.active];
         full || (due && other_free)
     }
@@ -409,12 +462,14 @@ fn tree_loop(shared: &Shared) {
             }
         };
         let Job { pending: Pending { batch, reply, held }, id, segment } = job;
+        let mut applied = 0;
         let result = batch.ops.iter().try_for_each(|op| {
-            tree::apply(&shared.disk, op, false).map_err(|error| Error::io("write", op.key(), error))
+            let done = tree::apply(&shared.disk, op, tree::Way::Logged(id));
+            applied += usize::from(done.is_ok());
+            done.map_err(|error| Error::io("write", op.key(), error))
         });
         if result.is_err() {
-            // The caller is told "no": a replay must not bring the change back later.
-            lock(&shared.queue).aborted.push(id);
+            lock(&shared.queue).aborted.push(Aborted { id, applied });
             shared.queued.notify_one();
         }
         drop(held);
@@ -446,6 +501,8 @@ fn checkpoint_loop(shared: &Shared) {
         };
         if let Err(error) = shared.disk.sync_all().and_then(|()| shared.segments[index].release(&shared.disk)) {
             shared.fail("checkpoint", error);
+        } else {
+            lock(&shared.deleted)[index].clear();
         }
         lock(&shared.checkpoint).wanted[index] = false;
         shared.checkpoint_changed.notify_all();

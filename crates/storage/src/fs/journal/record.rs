@@ -49,8 +49,12 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn encode_abort(out: &mut Vec<u8>, epoch: u64, id: u64, aborted: u64) {
-    frame(out, epoch, id, KIND_ABORT, |out| out.extend_from_slice(&aborted.to_le_bytes()));
+/// Of batch `aborted` only the first `applied` changes stand.
+pub(super) fn encode_abort(out: &mut Vec<u8>, epoch: u64, id: u64, aborted: u64, applied: usize) {
+    frame(out, epoch, id, KIND_ABORT, |out| {
+        out.extend_from_slice(&aborted.to_le_bytes());
+        out.extend_from_slice(&u32::try_from(applied).unwrap_or(u32::MAX).to_le_bytes());
+    });
 }
 
 fn frame(out: &mut Vec<u8>, epoch: u64, id: u64, kind: u8, payload: impl FnOnce(&mut Vec<u8>)) {
@@ -72,7 +76,7 @@ fn frame(out: &mut Vec<u8>, epoch: u64, id: u64, kind: u8, payload: impl FnOnce(
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record {
     Batch { id: u64, batch: Batch },
-    Abort { id: u64 },
+    Abort { id: u64, applied: usize },
 }
 
 /// Reads all records of `epoch` up to the first that is not whole: behind it nothing was acknowledged.
@@ -99,7 +103,10 @@ fn decode(bytes: &Bytes, at: usize, epoch: u64) -> Option<(Record, usize)> {
     let payload = bytes.slice(at + HEADER..end);
     let record = match kind {
         KIND_BATCH => Record::Batch { id, batch: decode_batch(&payload)? },
-        KIND_ABORT => Record::Abort { id: Reader { bytes: &payload, at: 0 }.u64()? },
+        KIND_ABORT => {
+            let mut reader = Reader { bytes: &payload, at: 0 };
+            Record::Abort { id: reader.u64()?, applied: reader.u32()? as usize }
+        }
         _ => return None,
     };
     Some((record, end))
@@ -182,11 +189,11 @@ mod tests {
     fn records_read_back_until_the_first_torn_one() {
         let mut out = Vec::new();
         encode(&mut out, 5, 10, &sample());
-        encode_abort(&mut out, 5, 11, 10);
+        encode_abort(&mut out, 5, 11, 10, 3);
         let whole = out.len();
         encode(&mut out, 5, 12, &sample());
         let torn = Bytes::copy_from_slice(&out[..out.len() - 1]);
-        let expected = vec![Record::Batch { id: 10, batch: sample() }, Record::Abort { id: 10 }];
+        let expected = vec![Record::Batch { id: 10, batch: sample() }, Record::Abort { id: 10, applied: 3 }];
         assert_eq!(decode_all(&torn, 5), expected);
         assert_eq!(decode_all(&torn, 6), vec![]);
         out[whole + 40] ^= 1;

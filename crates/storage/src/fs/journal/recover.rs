@@ -2,7 +2,9 @@
 //!
 //! Whose `owner` file can be locked is dead. If the machine ran on since (same boot id) and another process works on the
 //! folder, the page cache has everything that was acknowledged: the log is dropped after a sync. Otherwise all dead logs
-//! are replayed in the order of their records. A tag that somebody changed after that, with whatever program, is left alone.
+//! are replayed in the order of their records. What is younger than the record is left alone: somebody changed it later,
+//! with whatever program. What the tree got from a record carries the record's time, so this holds on every machine, and
+//! a replay can be repeated.
 
 use super::super::disk::{Disk, TEMP};
 use super::super::tree;
@@ -12,16 +14,18 @@ use super::segment::{RECORDS_AT, read_epoch};
 use crate::{Op, PutMode};
 use bytes::Bytes;
 use rustix::fs::FlockOperation;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 
+/// Names the logs that are in the tree. They are removed file by file; what is left of them in between must not be
+/// replayed, since it may lack what came later.
+const REPLAYED: &str = "homeport/v1/journal/replayed";
+
 /// A segment is never larger; a larger file is not ours.
 const SEGMENT_FILE_MAX: u64 = 256 << 20;
-/// Between a record and its change in the tree there is a sync of the log and a queue; seconds are plenty.
-const APPLY_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// The kernel's name for this run of the machine.
 pub(in super::super) fn kernel_boot_id() -> io::Result<String> {
@@ -64,6 +68,7 @@ pub(in super::super) fn recover(disk: &Disk, boot_id: &str) -> io::Result<()> {
         return Ok(());
     }
     let _starting = lock_all(disk)?;
+    finish_removal(disk)?;
     let (dead, alive) = find(disk)?;
     if !alive {
         clean_temp(disk)?;
@@ -78,13 +83,40 @@ pub(in super::super) fn recover(disk: &Disk, boot_id: &str) -> io::Result<()> {
     } else if count > 0 {
         tracing::info!(logs = dead.len(), records = count, "repairing after an unclean stop");
         disk.make_dirs(TEMP)?;
-        replay(disk, &dead, same_boot)?;
+        replay(disk, &dead)?;
     }
     disk.sync_all()?;
-    for log in &dead {
-        disk.remove_tree(&log.dir)?;
-    }
+    write_replayed(disk, &dead)?;
+    finish_removal(disk)
+}
+
+/// From here on none of these logs counts, whatever of them is left.
+fn write_replayed(disk: &Disk, dead: &[Dead]) -> io::Result<()> {
+    let list: String = dead.iter().map(|log| format!("{}\n", log.dir)).collect();
+    let file = disk.write_new(REPLAYED, format!("{list}{:08x}", crc32fast::hash(list.as_bytes())).as_bytes())?;
+    disk.sync_file(&file, REPLAYED)?;
     disk.sync_dirs(JOURNALS)
+}
+
+/// Removes the logs that are in the tree, in this start or in the one before.
+fn finish_removal(disk: &Disk) -> io::Result<()> {
+    let mut text = String::new();
+    match disk.open_file(REPLAYED) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+        Ok(file) => drop(io::Read::read_to_string(&mut File::from(file), &mut text)),
+    }
+    let (list, sum) = text.split_at(text.rfind('\n').map_or(0, |end| end + 1));
+    // A list that is not whole was not safe yet, so none of its logs has been touched.
+    if sum == format!("{:08x}", crc32fast::hash(list.as_bytes())) {
+        for dir in list.lines() {
+            if disk.exists(dir)? {
+                disk.remove_tree(dir)?;
+            }
+        }
+        disk.sync_dirs(JOURNALS)?;
+    }
+    disk.remove(REPLAYED)
 }
 
 fn find(disk: &Disk) -> io::Result<(Vec<Dead>, bool)> {
@@ -137,57 +169,39 @@ fn read_log(disk: &Disk, dir: String, owner: File) -> io::Result<Dead> {
     Ok(Dead { dir, boot_id, records, _owner: Some(owner) })
 }
 
-fn replay(disk: &Disk, dead: &[Dead], same_boot: bool) -> io::Result<()> {
+fn replay(disk: &Disk, dead: &[Dead]) -> io::Result<()> {
     let records = || dead.iter().flat_map(|log| &log.records);
-    let aborted: HashSet<u64> =
-        records().filter_map(|record| if let Record::Abort { id } = record { Some(*id) } else { None }).collect();
+    let applied: HashMap<u64, usize> = records()
+        .filter_map(|record| if let Record::Abort { id, applied } = record { Some((*id, *applied)) } else { None })
+        .collect();
     let mut batches: Vec<_> = records()
-        .filter_map(|record| match record {
-            Record::Batch { id, batch } if !aborted.contains(id) => Some((*id, batch)),
-            _ => None,
-        })
+        .filter_map(|record| if let Record::Batch { id, batch } = record { Some((*id, batch)) } else { None })
         .collect();
     batches.sort_by_key(|(id, _)| *id);
-    let newest = batches.last().map_or(0, |(id, _)| *id);
-    let foreign_after = if same_boot {
-        SystemTime::UNIX_EPOCH + Duration::from_nanos(newest) + APPLY_DELAY_MAX
-    } else {
-        boot_time().unwrap_or_else(SystemTime::now)
-    };
-    // What the replay itself has written is younger than everything, and still not somebody else's.
-    let mut ours = BTreeSet::new();
     let mut failed = None;
-    for op in batches.iter().flat_map(|(_, batch)| &batch.ops) {
-        if !is_ours(&ours, op) && changed_by_others(disk, op, foreign_after) {
-            continue;
-        }
-        ours.insert(op.key());
-        if let Err(error) = tree::apply(disk, op, false) {
-            tracing::error!(key = op.key(), %error, "a change could not be repaired");
-            failed.get_or_insert(error);
+    for (id, batch) in batches {
+        let count = applied.get(&id).copied().unwrap_or(usize::MAX);
+        for op in batch.ops.iter().take(count) {
+            if changed_later(disk, op, tree::record_time(id)) {
+                continue;
+            }
+            if let Err(error) = tree::apply(disk, op, tree::Way::Replayed(id)) {
+                tracing::error!(key = op.key(), %error, "a change could not be repaired");
+                failed.get_or_insert(error);
+            }
         }
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// The replay has written the key, or something below the prefix.
-fn is_ours(ours: &BTreeSet<&str>, op: &Op) -> bool {
-    match op {
-        Op::DeleteTree { prefix } | Op::DeleteTreeIf { prefix, .. } => {
-            let below = ours.range(prefix.as_str()..).take_while(|key| key.starts_with(prefix.as_str()));
-            below.into_iter().any(|key| key[prefix.len()..].starts_with('/') || key.len() == prefix.len())
-        }
-        other => ours.contains(other.key()),
-    }
-}
-
-fn changed_by_others(disk: &Disk, op: &Op, after: SystemTime) -> bool {
+/// By a later record, another process or another program.
+fn changed_later(disk: &Disk, op: &Op, time: SystemTime) -> bool {
     match op {
         // Content that never differs is never stale.
         Op::Put { mode: PutMode::Keep, .. } => false,
-        Op::Put { key, .. } | Op::Delete { key } => disk.stat(key).is_ok_and(|stat| modified(&stat) > after),
+        Op::Put { key, .. } | Op::Delete { key } => disk.stat(key).is_ok_and(|stat| modified(&stat) > time),
         Op::DeleteTree { prefix } | Op::DeleteTreeIf { prefix, .. } => {
-            newest_below(disk, prefix, &mut 1000).is_some_and(|newest| newest > after)
+            newest_below(disk, prefix, &mut 1000).is_some_and(|newest| newest > time)
         }
     }
 }
@@ -197,30 +211,23 @@ fn modified(stat: &rustix::fs::Stat) -> SystemTime {
     SystemTime::UNIX_EPOCH + since
 }
 
-/// Youngest time stamp in a small tree; `budget` bounds the entries that are looked at.
+/// Youngest file in a small tree; `budget` bounds the entries that are looked at. Directories do not count: their time
+/// is that of the last change in them, which may be an older record's.
 fn newest_below(disk: &Disk, path: &str, budget: &mut u32) -> Option<SystemTime> {
     let stat = disk.stat(path).ok()?;
-    let mut newest = modified(&stat);
     if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-        return Some(newest);
+        return Some(modified(&stat));
     }
+    let mut newest = None;
     for entry in rustix::fs::Dir::read_from(disk.open_dir(path).ok()?).ok()?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name == "." || name == ".." || *budget == 0 {
             continue;
         }
         *budget -= 1;
-        if let Some(time) = newest_below(disk, &format!("{path}/{name}"), budget) {
-            newest = newest.max(time);
-        }
+        newest = newest.max(newest_below(disk, &format!("{path}/{name}"), budget));
     }
-    Some(newest)
-}
-
-fn boot_time() -> Option<SystemTime> {
-    let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    newest
 }
 
 fn clean_temp(disk: &Disk) -> io::Result<()> {

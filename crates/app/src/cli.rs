@@ -1,0 +1,152 @@
+//! Arguments.
+
+use crate::cmd;
+use crate::settings::Flags;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const ABOUT: &str = "A container image registry that is part of a Kubernetes cluster";
+
+const EXAMPLES: &str = "\
+Examples:
+  homeport serve                            a registry on 127.0.0.1:5000, data in ./homeport-data
+  homeport serve config.yml                 with distribution's configuration file
+  homeport serve --listen :5000 --data /srv/registry
+  homeport config check config.yml          tells what is wrong with a configuration
+  homeport passwd alice                     asks for a password, prints a line for users or htpasswd";
+
+#[derive(Parser)]
+#[command(name = "homeport", version = crate::cmd::version::LONG, about = ABOUT, after_help = EXAMPLES, propagate_version = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the registry
+    #[command(after_help = SERVE_HELP)]
+    Serve(Serve),
+    /// Look at a configuration
+    Config {
+        #[command(subcommand)]
+        command: Config,
+    },
+    /// Make a password hash for a static user or an htpasswd file
+    Passwd {
+        /// Print `NAME:HASH` for an htpasswd file instead of the hash alone
+        name: Option<String>,
+        /// Work factor of bcrypt; one more doubles the time of each first login
+        #[arg(long, default_value_t = access::COST_DEFAULT, value_parser = clap::value_parser!(u32).range(i64::from(access::COST_MIN)..=i64::from(access::COST_MAX)))]
+        cost: u32,
+    },
+    /// Print a completion script for a shell
+    Completion {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+const SERVE_HELP: &str = "\
+Without CONFIG everything is open to whoever reaches 127.0.0.1:5000. With CONFIG the file decides; it is the file of
+distribution (registry:2, registry:3), REGISTRY_* variables included, and may have a section `homeport:`. Flags come last.
+
+Signals: SIGHUP reads the configuration again; SIGTERM and SIGINT finish running requests and stop.
+Reference: docs/configuration.md";
+
+#[derive(Args)]
+struct Serve {
+    /// Configuration file (YAML)
+    config: Option<PathBuf>,
+    /// Address to listen on, for example 127.0.0.1:5000 or :5000
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Folder for the data
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// What clients without credentials may do: none, pull or all
+    #[arg(long, value_name = "WHAT")]
+    anonymous: Option<String>,
+    /// File with static users (YAML)
+    #[arg(long, value_name = "FILE")]
+    users: Option<String>,
+    /// TLS certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// Key of the TLS certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+    /// Refuse everything that changes something
+    #[arg(long)]
+    read_only: bool,
+    /// error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Config {
+    /// Check a configuration and print what it amounts to, secrets hidden
+    Check {
+        /// Configuration file; without one, the defaults and the environment
+        config: Option<PathBuf>,
+    },
+}
+
+impl Serve {
+    fn into_flags(self) -> (Option<PathBuf>, Flags) {
+        let flags = Flags {
+            listen: self.listen,
+            data: self.data,
+            log_level: self.log_level,
+            log_format: self.log_format,
+            anonymous: self.anonymous,
+            users: self.users,
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            read_only: self.read_only,
+        };
+        // What the image of distribution sets, so that ours can take its place.
+        let config = self.config.or_else(|| std::env::var_os("REGISTRY_CONFIGURATION_PATH").map(PathBuf::from));
+        (config, flags)
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(serve) => {
+            let (config, flags) = serve.into_flags();
+            cmd::serve::run(config, flags)
+        }
+        Command::Config { command: Config::Check { config } } => cmd::check::run(config.as_deref()),
+        Command::Passwd { name, cost } => cmd::passwd::run(name.as_deref(), cost),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Version => cmd::version::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cmd::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,176 @@
+//! `homeport serve`
+
+use crate::cmd::version;
+use crate::logging::Logging;
+use crate::settings::{self, Driver, Flags, Settings, Warning};
+use crate::wiring::{self, Identities, Reload, Tasks};
+use anyhow::Context;
+use content::Store;
+use net::{Gate, Listener};
+use registry::{BuildInfo, DebugService, Gates, Health, Metrics, Registry, Service, Signer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage::Driver as _;
+use storage::fs::{FsDriver, FsOptions};
+use tokio::sync::watch;
+
+/// Threads for calls that block: the disk's queue is never longer than this.
+const BLOCKING_THREADS: usize = 64;
+
+pub(crate) fn run(config: Option<PathBuf>, flags: Flags) -> anyhow::Result<()> {
+    let (settings, warnings) = settings::load(config.as_deref(), std::env::vars(), &flags)?;
+    let logging = Logging::start(&settings.log)?;
+    net::install_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("homeport")
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(config, flags, settings, &warnings, logging))
+}
+
+async fn serve(
+    config: Option<PathBuf>,
+    flags: Flags,
+    settings: Settings,
+    warnings: &[Warning],
+    logging: Logging,
+) -> anyhow::Result<()> {
+    let Driver::Filesystem { root } = &settings.storage.driver;
+    let data = root.clone();
+    let driver = Arc::new(open(&data, settings.storage.read_only)?);
+    let secrets =
+        wiring::secrets(&settings, Some(&data).filter(|_| !settings.storage.read_only).map(PathBuf::as_path))?;
+    let identities = Identities::new()?;
+    let identity = identities.build(&settings, &secrets)?;
+    let tls = wiring::tls(&settings)?;
+    let (current, previous) = &secrets.uploads;
+    let content_settings = content::Settings {
+        manifest_bytes_max: settings.limits.manifest_bytes_max,
+        upload_expiry: settings.storage.uploads.expiry,
+    };
+    let registry = Arc::new(Registry {
+        store: Store::new(driver.clone(), content_settings),
+        identity: arc_swap::ArcSwap::from_pointee(identity),
+        live: arc_swap::ArcSwap::from_pointee(wiring::live(&settings)?),
+        gates: Gates {
+            read: Gate::new(wiring::gate_limits(settings.limits.read)),
+            write: Gate::new(wiring::gate_limits(settings.limits.write)),
+        },
+        signer: arc_swap::ArcSwap::from_pointee(Signer::new(current, previous.as_deref())),
+        metrics: Metrics::new(BuildInfo { version: version::VERSION, commit: version::COMMIT }),
+        health: Arc::new(Health::default()),
+    });
+    let listener = wiring::bind(&settings.http.listen).await.context("http.addr")?;
+    announce(config.as_deref(), &settings, &listener, warnings)?;
+
+    let (stop, stopping) = watch::channel(false);
+    let debug = debug_server(&registry, &settings, stopping.clone()).await?;
+    let reload = Reload {
+        registry: Arc::clone(&registry),
+        settings: settings.clone(),
+        config,
+        flags,
+        identities,
+        tls: tls.clone(),
+        logging,
+        data,
+    };
+    let mut tasks = Tasks::start(&registry, &settings, reload);
+    let service = Arc::new(Service::new(Arc::clone(&registry)));
+    let serve_settings = wiring::serve_settings(&settings);
+    let shutdown = async {
+        wait_for_signal().await;
+        tracing::info!("stopping: running requests are finished first");
+        registry.health.stop();
+    };
+    let served = net::serve(listener, tls, service, serve_settings, shutdown).await;
+    drop(stop.send(true));
+    tasks.stop();
+    if let Some(debug) = debug {
+        drop(debug.await);
+    }
+    driver.close().await.context("cannot leave the data folder in order; the next start repairs it")?;
+    tracing::info!(connections = served.accepted, cut = served.cut, "stopped");
+    Ok(())
+}
+
+fn open(root: &Path, read_only: bool) -> anyhow::Result<FsDriver> {
+    // A folder that cannot be written is good enough for a registry that does not write.
+    let options = |read_only| FsOptions { read_only, ..FsOptions::new(root) };
+    match FsDriver::open(options(false)) {
+        Err(error) if read_only && error.kind == storage::ErrorKind::ReadOnly => Ok(FsDriver::open(options(true))?),
+        other => other.map_err(|error| {
+            let hint = match error.kind {
+                storage::ErrorKind::ReadOnly => {
+                    "; let the user that homeport runs as write there, or choose another folder"
+                }
+                _ => "",
+            };
+            anyhow::anyhow!("{error}: {}{hint}", error.source)
+        }),
+    }
+}
+
+async fn debug_server(
+    registry: &Arc<Registry>,
+    settings: &Settings,
+    mut stopping: watch::Receiver<bool>,
+) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(debug) = &settings.http.debug else { return Ok(None) };
+    let listener = wiring::bind(&debug.listen).await.context("http.debug.addr")?;
+    let service = Arc::new(DebugService::new(Arc::clone(registry), debug.metrics_path.clone()));
+    let limits = net::ServeSettings::new();
+    Ok(Some(tokio::spawn(async move {
+        let shutdown = async { drop(stopping.wait_for(|stop| *stop).await) };
+        net::serve(listener, None, service, limits, shutdown).await;
+    })))
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals; only SIGKILL will stop this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Says where everything is. For a person who starts it without a file, on standard output and with the next step.
+fn announce(
+    config: Option<&Path>,
+    settings: &Settings,
+    listener: &Listener,
+    warnings: &[Warning],
+) -> anyhow::Result<()> {
+    let Driver::Filesystem { root } = &settings.storage.driver;
+    let address = listener.local_addrs().first().map_or_else(|| settings.http.listen.to_string(), ToString::to_string);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        version = version::VERSION,
+        commit = version::COMMIT,
+        address,
+        tls = settings.http.tls.is_some(),
+        storage = %root.display(),
+        cache = "inmemory",
+        read_only = settings.storage.read_only,
+        "listening on {address}"
+    );
+    if config.is_some() {
+        return Ok(());
+    }
+    let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
+    let name = address.replace("127.0.0.1", "localhost").replace("[::]", "localhost").replace("0.0.0.0", "localhost");
+    let shown = root.canonicalize().unwrap_or_else(|_| root.clone());
+    crate::cmd::print(&format!(
+        "\nHomeport is listening on {scheme}://{address}\nData is in {}\n\nPush a first image:\n  docker tag alpine {name}/demo/alpine\n  docker push {name}/demo/alpine\n\n",
+        shown.display()
+    ))
+}

@@ -1,0 +1,179 @@
+//! Every long-lived task of the process.
+
+use super::{Identities, gate_limits, live, secrets};
+use crate::logging::Logging;
+use crate::settings::{self, Flags, Probe, Settings};
+use net::ReloadingTls;
+use registry::{Registry, Signer};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often files are looked at. Kubernetes exchanges a mounted secret by a link, which only a look at the content sees.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// With no health check configured.
+const PROBE_DEFAULT: Probe = Probe { interval: Duration::from_secs(10), threshold: 3 };
+
+/// The tasks; all end when this is dropped.
+pub(crate) struct Tasks(JoinSet<()>);
+
+impl Tasks {
+    pub(crate) fn start(registry: &Arc<Registry>, settings: &Settings, reload: Reload) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(probe(Arc::clone(registry), settings.health.clone()));
+        if settings.storage.uploads.purge && !settings.storage.read_only {
+            tasks.spawn(expire(Arc::clone(registry), settings.storage.uploads.clone()));
+        }
+        tasks.spawn(reload.watch());
+        Self(tasks)
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.0.abort_all();
+    }
+}
+
+/// Asks storage regularly whether it is there.
+async fn probe(registry: Arc<Registry>, health: settings::Health) {
+    let probe = health.storage.unwrap_or(PROBE_DEFAULT);
+    let mut failures = 0;
+    loop {
+        let storage = match registry.store.probe().await {
+            Ok(()) => {
+                failures = 0;
+                None
+            }
+            Err(error) => {
+                failures += 1;
+                let cause = std::error::Error::source(&error).and_then(std::error::Error::source);
+                let text = cause.map_or_else(|| error.to_string(), ToString::to_string);
+                tracing::error!(failures, error = text, "storage does not answer");
+                (failures >= probe.threshold).then(|| format!("storage: {text}"))
+            }
+        };
+        let file = health.files.iter().find(|(path, _)| path.exists());
+        registry.health.set_problem(storage.or_else(|| file.map(|(path, _)| format!("{} exists", path.display()))));
+        tokio::time::sleep(probe.interval).await;
+    }
+}
+
+/// Ends uploads that nobody continues.
+async fn expire(registry: Arc<Registry>, uploads: settings::Uploads) {
+    loop {
+        match registry.store.expire_uploads(uploads.expiry, uploads.dry_run).await {
+            Ok(expired) if expired.sessions + expired.orphans > 0 => {
+                let dry_run = uploads.dry_run;
+                tracing::info!(
+                    sessions = expired.sessions,
+                    orphans = expired.orphans,
+                    dry_run,
+                    "expired uploads removed"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "expired uploads cannot be removed"),
+        }
+        tokio::time::sleep(uploads.interval).await;
+    }
+}
+
+/// Everything that a reload needs.
+pub(crate) struct Reload {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) settings: Settings,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) flags: Flags,
+    pub(crate) identities: Identities,
+    pub(crate) tls: Option<Arc<ReloadingTls>>,
+    pub(crate) logging: Logging,
+    pub(crate) data: PathBuf,
+}
+
+impl Reload {
+    async fn watch(mut self) {
+        let mut hangups = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+            Ok(hangups) => hangups,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for SIGHUP; changes of the configuration need a restart");
+                return;
+            }
+        };
+        let mut seen = self.fingerprint().await;
+        loop {
+            let asked = tokio::select! {
+                _ = hangups.recv() => true,
+                () = tokio::time::sleep(WATCH_INTERVAL) => false,
+            };
+            self.reload_certificates().await;
+            let now = self.fingerprint().await;
+            if asked || now != seen {
+                seen = now;
+                if let Err(error) = self.reload() {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the new configuration is not usable, the old one stays"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn fingerprint(&self) -> u64 {
+        let tls = self.settings.http.tls.as_ref();
+        let not_tls = |path: &PathBuf| tls.is_none_or(|tls| *path != tls.certificate && *path != tls.key);
+        let mut files: Vec<PathBuf> = self.settings.watched_files().into_iter().filter(not_tls).collect();
+        files.extend(self.config.clone());
+        let hashed = tokio::task::spawn_blocking(move || {
+            let mut hasher = DefaultHasher::new();
+            for file in &files {
+                read(file).hash(&mut hasher);
+            }
+            hasher.finish()
+        });
+        hashed.await.unwrap_or(0)
+    }
+
+    async fn reload_certificates(&self) {
+        let Some(tls) = self.tls.clone() else { return };
+        match tokio::task::spawn_blocking(move || tls.reload_if_changed()).await {
+            Ok(Ok(true)) => tracing::info!("new TLS certificate in use"),
+            Ok(Ok(false)) | Err(_) => {}
+            Ok(Err(error)) => {
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::error!(error, "the new TLS certificate is not usable, the old one stays");
+            }
+        }
+    }
+
+    /// Takes over what can be changed while running and tells what cannot.
+    fn reload(&mut self) -> anyhow::Result<()> {
+        let (new, warnings) = settings::load(self.config.as_deref(), std::env::vars(), &self.flags)?;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let secrets = secrets(&new, Some(&self.data))?;
+        let identity = self.identities.build(&new, &secrets)?;
+        let live = live(&new)?;
+        let (applied, restart) = settings::reload_diff(&self.settings, &new);
+        self.registry.identity.store(Arc::new(identity));
+        self.registry.live.store(Arc::new(live));
+        let (current, previous) = &secrets.uploads;
+        self.registry.signer.store(Arc::new(Signer::new(current, previous.as_deref())));
+        self.registry.gates.read.reconfigure(gate_limits(new.limits.read));
+        self.registry.gates.write.reconfigure(gate_limits(new.limits.write));
+        self.logging.reload(&new.log);
+        self.settings = new;
+        tracing::info!(applied = applied.join(","), "configuration read again");
+        if !restart.is_empty() {
+            tracing::warn!(keys = restart.join(","), "changed settings that need a restart");
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    std::fs::read(path).ok()
+}

@@ -1,0 +1,269 @@
+//! From a request to its handler.
+
+use crate::context::{Identity, Live, Registry};
+use crate::error::{Error, Result};
+use crate::log::Record;
+use crate::{auth, blob, limits, lists, manifest, respond, token, upload};
+use access::Caller;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
+use net::{Body, Connection, Handler, HandlerFuture, Peer, RequestBody};
+use oci::{ErrorCode, Query, Route, RouteError};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The registry as a handler of connections.
+#[derive(Clone)]
+pub struct Service(Arc<Registry>);
+
+impl Service {
+    /// Wraps the registry.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self(registry)
+    }
+}
+
+/// The parts of a request that handlers look at. The body is kept apart.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a Method,
+    /// Decoded, without the prefix.
+    pub(crate) path: &'a str,
+    pub(crate) query: Query<'a>,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) connection: &'a Connection,
+    pub(crate) authority: Option<&'a str>,
+    pub(crate) live: &'a Live,
+}
+
+impl Request<'_> {
+    pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        respond::text(self.headers, name)
+    }
+
+    /// The host by which the client came, as the nearest proxy tells it.
+    pub(crate) fn host(&self) -> &str {
+        let forwarded = self.header(header::HeaderName::from_static("x-forwarded-host"));
+        let first = forwarded.and_then(|list| list.split(',').next()).map(str::trim);
+        first.or_else(|| self.header(header::HOST)).or(self.authority).unwrap_or("localhost")
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        let forwarded = self.header(header::HeaderName::from_static("x-forwarded-proto"));
+        match forwarded.and_then(|list| list.split(',').next()).map(str::trim) {
+            Some("https") => "https",
+            Some("http") => "http",
+            _ if self.connection.tls => "https",
+            _ => "http",
+        }
+    }
+
+    pub(crate) fn client(&self) -> String {
+        match &self.connection.peer {
+            Peer::Tcp(address) => address.ip().to_string(),
+            Peer::Unix(_) => "unix".to_owned(),
+        }
+    }
+}
+
+/// All that an operation needs.
+pub(crate) struct Call<'a> {
+    pub(crate) registry: &'a Arc<Registry>,
+    pub(crate) identity: &'a Identity,
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) caller: &'a Caller,
+}
+
+impl Call<'_> {
+    pub(crate) fn live(&self) -> &Live {
+        self.request.live
+    }
+
+    /// Writes are refused while the registry is read-only.
+    pub(crate) fn writable(&self) -> Result<()> {
+        if self.live().read_only {
+            return Err(Error::new(ErrorCode::Unsupported, "the registry is read-only at the moment"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn deletable(&self) -> Result<()> {
+        self.writable()?;
+        if !self.live().delete {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                "deleting is switched off in the registry's configuration (storage.delete.enabled)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Service {
+    fn call(&self, request: http::Request<Incoming>, connection: &Arc<Connection>) -> HandlerFuture {
+        let (registry, connection) = (Arc::clone(&self.0), Arc::clone(connection));
+        Box::pin(async move { handle(registry, request, &connection).await })
+    }
+}
+
+async fn handle(registry: Arc<Registry>, request: http::Request<Incoming>, connection: &Connection) -> Response<Body> {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let live = registry.live.load_full();
+    let raw = parts.uri.path();
+    let path = raw.strip_prefix(live.prefix.as_str()).unwrap_or(raw);
+    if let Some(response) = registry.health.answer(path) {
+        return response;
+    }
+    let in_flight = registry.metrics.enter();
+    let decoded = if path.contains('%') { percent_decode_str(path).decode_utf8() } else { Ok(Cow::Borrowed(path)) };
+    let request = Request {
+        method: &parts.method,
+        path: decoded.as_deref().unwrap_or("/v2/\u{fffd}"),
+        query: Query::new(parts.uri.query()),
+        headers: &parts.headers,
+        connection,
+        authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        live: &live,
+    };
+    let mut record = Record::new(&request, started);
+    let body = RequestBody::new(body, live.body_idle);
+    let result = dispatch(&registry, &request, body, &mut record).await;
+    let mut response = result.unwrap_or_else(|mut error| {
+        record.refused(&error.code(), error.take_cause());
+        error.into_response()
+    });
+    finish_headers(&mut response, &live, request.path);
+    record.finish(&registry, &live, response, in_flight)
+}
+
+fn finish_headers(response: &mut Response<Body>, live: &Live, path: &str) {
+    let headers = response.headers_mut();
+    if path.starts_with("/v2") {
+        let version = header::HeaderName::from_static("docker-distribution-api-version");
+        headers.insert(version, HeaderValue::from_static("registry/2.0"));
+    }
+    for (name, value) in &live.headers {
+        headers.append(name.clone(), value.clone());
+    }
+}
+
+async fn dispatch(
+    registry: &Arc<Registry>,
+    request: &Request<'_>,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    let identity = registry.identity.load_full();
+    match request.path {
+        "/token" | "/openshift/token" => return token::answer(&identity, request, body).await,
+        "/extensions/v2/metrics" => return crate::metrics::answer(registry, &identity, request).await,
+        "/" => return Ok(respond::full("text/plain; charset=utf-8", "homeport: the registry API is at /v2/\n")),
+        _ => {}
+    }
+    let route = Route::parse(request.path).map_err(|error| route_error(request.path, &error))?;
+    record.route(&route);
+    let ticket = upload::ticket(registry, request, &route);
+    let caller = match auth::authenticate(&identity, request).await {
+        Ok(caller) => {
+            record.caller(&caller);
+            // A session that we began for this very caller goes on although rights or tokens are fetched anew meanwhile.
+            if !upload::is_grant(ticket.as_ref(), caller.name()) {
+                auth::authorize(&identity, request, &caller, &route).await?;
+            }
+            caller
+        }
+        // A token that ends during a long upload does not end the upload.
+        Err(error) => match upload::ended_token(ticket.as_ref(), request, &identity) {
+            Some(caller) => caller,
+            None => return Err(error),
+        },
+    };
+    let client = caller.name().map_or_else(|| Cow::Owned(request.client()), Cow::Borrowed);
+    let permit = limits::enter(&registry.gates, request.method, &route, &client).await?;
+    let call = Call { registry, identity: &identity, request, caller: &caller };
+    let response = run(&call, route, ticket, body, record).await?;
+    Ok(match permit {
+        Some(permit) => response.map(|body| body.on_end(move |_| drop(permit))),
+        None => response,
+    })
+}
+
+async fn run(
+    call: &Call<'_>,
+    route: Route<'_>,
+    ticket: Option<crate::ticket::Checked>,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    let method = call.request.method;
+    match route {
+        Route::Base => match *method {
+            Method::GET | Method::HEAD => Ok(respond::full("application/json", "{}")),
+            _ => Err(Error::method("GET, HEAD")),
+        },
+        Route::Catalog => lists::catalog(call).await,
+        Route::Tags(name) => lists::tags(call, name).await,
+        Route::Referrers(name, digest) => lists::referrers(call, name, digest).await,
+        Route::Manifest(name, reference) => match *method {
+            Method::GET | Method::HEAD => manifest::get(call, name, reference, record).await,
+            Method::PUT => manifest::put(call, name, reference, body, record).await,
+            Method::DELETE => manifest::delete(call, name, reference, record).await,
+            _ => Err(Error::method("GET, HEAD, PUT, DELETE")),
+        },
+        Route::Blob(name, digest) => match *method {
+            Method::GET => blob::get(call, name, digest, record).await,
+            Method::HEAD => blob::head(call, name, digest, record).await,
+            Method::DELETE => blob::delete(call, name, digest, record).await,
+            _ => Err(Error::method("GET, HEAD, DELETE")),
+        },
+        Route::Uploads(name) => match *method {
+            Method::POST => upload::begin(call, name, body, record).await,
+            _ => Err(Error::method("POST")),
+        },
+        Route::Upload(name, session) => upload::session(call, name, session, ticket, body, record).await,
+    }
+}
+
+fn route_error(path: &str, error: &RouteError) -> Error {
+    match error {
+        RouteError::Name(error) => Error::new(ErrorCode::NameInvalid, error.to_string()),
+        RouteError::Digest(error) => Error::new(ErrorCode::DigestInvalid, error.to_string()),
+        RouteError::NotFound => {
+            let hint = if path.starts_with("/v2") {
+                "no such endpoint of the registry API"
+            } else {
+                "nothing is here, the registry API is at /v2/"
+            };
+            Error::new(ErrorCode::NameUnknown, hint).status(StatusCode::NOT_FOUND)
+        }
+    }
+}
+
+/// Health and metrics on a listener of their own, for whoever runs the registry.
+pub struct DebugService {
+    registry: Arc<Registry>,
+    metrics_path: Option<String>,
+}
+
+impl DebugService {
+    /// `metrics_path`: where the metrics are; `None`: nowhere.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, metrics_path: Option<String>) -> Self {
+        Self { registry, metrics_path }
+    }
+}
+
+impl Handler for DebugService {
+    fn call(&self, request: http::Request<Incoming>, _connection: &Arc<Connection>) -> HandlerFuture {
+        let path = request.uri().path();
+        let answer = if self.metrics_path.as_deref() == Some(path) {
+            crate::metrics::text(&self.registry)
+        } else {
+            self.registry.health.answer(path).unwrap_or_else(|| respond::empty(StatusCode::NOT_FOUND))
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}

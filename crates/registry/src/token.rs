@@ -1,0 +1,142 @@
+//! The token endpoint: Docker's flow by GET and OAuth2's by POST.
+
+use crate::auth;
+use crate::context::Identity;
+use crate::error::{Error, Result};
+use crate::respond;
+use crate::service::Request;
+use crate::upload::body_error;
+use access::{Basic, Caller, Credential, IssueError, Scope, TokenAuthority, TokenKind};
+use http::{Method, Response, StatusCode, header};
+use net::{Body, RequestBody};
+use oci::{ErrorCode, Query};
+
+/// Longest form of a POST: a refresh token, a Kubernetes token and some scopes.
+const FORM_MAX: usize = 64 * 1024;
+
+struct Wish {
+    credential: Credential,
+    refresh: bool,
+    account: Option<String>,
+    scopes: Vec<String>,
+}
+
+/// `GET`, `POST /token`
+pub(crate) async fn answer(identity: &Identity, request: &Request<'_>, body: RequestBody) -> Result<Response<Body>> {
+    let Some(tokens) = &identity.tokens else {
+        return Err(Error::new(ErrorCode::Unsupported, "this registry is open to everybody, it issues no tokens")
+            .status(StatusCode::NOT_FOUND));
+    };
+    let wish = match *request.method {
+        Method::GET => from_query(identity, request)?,
+        Method::POST => from_form(body).await?,
+        _ => return Err(Error::method("GET, POST")),
+    };
+    Scope::parse_all(wish.scopes.iter().map(String::as_str))
+        .map_err(|error| Error::new(ErrorCode::Unsupported, error.to_string()).status(StatusCode::BAD_REQUEST))?;
+    let caller = identify(identity, tokens, request, &wish).await?;
+    if let (Some(account), Some(name)) = (&wish.account, caller.name())
+        && caller.source() != access::Source::Cluster
+        && account != name
+    {
+        // A token for somebody else than the one who proved who they are: a mistake, or an attempt.
+        return Err(Error::new(ErrorCode::Unauthorized, "account is not the user who signed in")
+            .status(StatusCode::BAD_REQUEST));
+    }
+    render(tokens, &caller, wish.refresh)
+}
+
+fn from_query(identity: &Identity, request: &Request<'_>) -> Result<Wish> {
+    let value = request.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+    let credential = Credential::parse(value)
+        .map_err(|_| auth::unauthorized(identity, request, "credentials are malformed", None))?;
+    let query = request.query;
+    Ok(Wish {
+        credential,
+        refresh: query.get("offline_token").is_some_and(|value| value == "true"),
+        account: query.get("account").map(Into::into),
+        scopes: query.all("scope").map(Into::into).collect(),
+    })
+}
+
+async fn from_form(mut body: RequestBody) -> Result<Wish> {
+    let mut form = Vec::new();
+    while let Some(chunk) = body.chunk().await {
+        let chunk = chunk.map_err(|error| body_error(&error))?;
+        if form.len() + chunk.len() > FORM_MAX {
+            return Err(bad_form("form is too large").status(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        form.extend_from_slice(&chunk);
+    }
+    let form = String::from_utf8(form).map_err(|_| bad_form("form is not text"))?;
+    let form = Query::new(Some(&form));
+    let credential = match form.get("grant_type").as_deref() {
+        Some("password") => {
+            let (user, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
+            let basic =
+                Basic::new(&user, password.as_bytes()).ok_or_else(|| bad_form("username or password is malformed"))?;
+            Credential::Basic(basic)
+        }
+        Some("refresh_token") => {
+            let token = form.get("refresh_token").unwrap_or_default();
+            Credential::bearer(token.as_bytes()).ok_or_else(|| bad_form("refresh_token is malformed"))?
+        }
+        _ => return Err(bad_form("grant_type must be password or refresh_token")),
+    };
+    Ok(Wish {
+        credential,
+        refresh: form.get("access_type").is_some_and(|value| value == "offline"),
+        account: None,
+        scopes: form.all("scope").map(Into::into).collect(),
+    })
+}
+
+fn bad_form(message: &str) -> Error {
+    Error::new(ErrorCode::Unsupported, message).status(StatusCode::BAD_REQUEST)
+}
+
+async fn identify(identity: &Identity, tokens: &TokenAuthority, request: &Request<'_>, wish: &Wish) -> Result<Caller> {
+    let refused = || auth::unauthorized(identity, request, "user name, password or token is not valid", None);
+    match &wish.credential {
+        Credential::None if identity.anonymous => Ok(Caller::anonymous()),
+        Credential::None => Err(auth::unauthorized(identity, request, "authentication required", None)),
+        // `docker login` with an identity token sends it as the password of nobody or of `<token>`.
+        Credential::Basic(basic) if matches!(basic.user(), "" | "<token>") => {
+            tokens.verify(basic.password(), TokenKind::Refresh).map_err(|_| refused())
+        }
+        Credential::Bearer(token) => tokens.verify(token.expose(), TokenKind::Refresh).map_err(|_| refused()),
+        credential @ Credential::Basic(_) => match identity.authenticator.authenticate(credential).await {
+            Ok(caller) => Ok(caller),
+            Err(access::AuthError::Invalid) => Err(refused()),
+            Err(access::AuthError::Unavailable { retry_after }) => {
+                Err(Error::unavailable("authentication is not available, try again later", retry_after))
+            }
+        },
+    }
+}
+
+fn render(tokens: &TokenAuthority, caller: &Caller, refresh: bool) -> Result<Response<Body>> {
+    let unavailable = |error: &IssueError| {
+        Error::unavailable("no token can be issued now", auth::RETRY_AFTER).cause(error.to_string())
+    };
+    let issued = tokens.issue(caller, TokenKind::Access).map_err(|error| unavailable(&error))?;
+    let issued_at = jiff::Timestamp::from_second(issued.issued_at).unwrap_or_default();
+    let mut answer = serde_json::json!({
+        "token": issued.token,
+        "access_token": issued.token,
+        "token_type": "Bearer",
+        "expires_in": issued.life.as_secs(),
+        "issued_at": issued_at.to_string(),
+    });
+    if refresh {
+        match tokens.issue(caller, TokenKind::Refresh) {
+            Ok(issued) => answer["refresh_token"] = issued.token.into(),
+            // Not everybody has something that a later visit could be checked against.
+            Err(IssueError::NotRefreshable) => {}
+            Err(error) => return Err(unavailable(&error)),
+        }
+    }
+    let mut response = respond::full("application/json", answer.to_string());
+    respond::set(&mut response, header::CACHE_CONTROL, "no-store");
+    Ok(response)
+}

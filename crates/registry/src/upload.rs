@@ -1,0 +1,317 @@
+//! Uploads: begin, status, chunk, finish, cancel.
+
+use crate::auth;
+use crate::context::{Identity, Registry};
+use crate::error::{Error, Result};
+use crate::log::Record;
+use crate::respond::{self, CONTENT_DIGEST, UPLOAD_UUID};
+use crate::service::{Call, Request};
+use crate::ticket::{Checked, GRANT_SECONDS};
+use access::{Caller, Source};
+use content::{SessionId, Ticket, Upload};
+use http::{Method, Response, StatusCode, header};
+use net::{Body, RequestBody, RequestBodyError};
+use oci::{Algorithm, ChunkRange, Digest, ErrorCode, RepoName, Route};
+use std::time::{Duration, SystemTime};
+
+/// After a refusal this much of the body is still read, so that the client gets to see the answer.
+const DRAIN_BYTES_MAX: u64 = 8 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The ticket in the address, when it is ours.
+pub(crate) fn ticket(registry: &Registry, request: &Request<'_>, route: &Route<'_>) -> Option<Checked> {
+    let Route::Upload(name, session) = route else { return None };
+    let state = request.query.get("_state")?;
+    registry.signer.load().check(&state, *name, SessionId::parse(session)?)
+}
+
+/// The ticket was given to this caller not too long ago: it is a right of its own.
+pub(crate) fn is_grant(ticket: Option<&Checked>, caller: Option<&str>) -> bool {
+    ticket.is_some_and(|checked| checked.caller.as_deref() == caller && is_fresh(&checked.ticket))
+}
+
+fn is_fresh(ticket: &Ticket) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    now.saturating_sub(ticket.started) <= GRANT_SECONDS
+}
+
+/// The caller named by a ticket, for a request whose token has ended since. A request without any credential is not let in.
+pub(crate) fn ended_token(ticket: Option<&Checked>, request: &Request<'_>, identity: &Identity) -> Option<Caller> {
+    let checked = ticket?;
+    let value = request.headers.get(header::AUTHORIZATION)?.as_bytes();
+    let is_bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+    let name = checked.caller.as_deref()?;
+    (is_bearer && is_fresh(&checked.ticket) && identity.tokens.is_some())
+        .then(|| Caller::named(name, Source::Anonymous))
+}
+
+/// `POST /v2/<name>/blobs/uploads/`
+pub(crate) async fn begin(
+    call: &Call<'_>,
+    name: RepoName<'_>,
+    mut body: RequestBody,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    call.writable()?;
+    let query = call.request.query;
+    if let Some(mount) = query.get("mount") {
+        let digest = parse_digest(&mount)?;
+        if mounted(call, name, digest).await? {
+            record.digest(&digest);
+            record.audit("blob.mount");
+            return Ok(created(call, name, &digest));
+        }
+    }
+    let algorithm = match query.get("digest-algorithm") {
+        Some(text) => {
+            Algorithm::parse(&text).map_err(|error| Error::new(ErrorCode::DigestInvalid, error.to_string()))?
+        }
+        None => Algorithm::Sha256,
+    };
+    let Some(digest) = query.get("digest").filter(|_| query.get("mount").is_none()) else {
+        let ticket = call.registry.store.upload_begin(name, algorithm);
+        return Ok(progress(call, StatusCode::ACCEPTED, &ticket));
+    };
+    let digest = parse_digest(&digest)?;
+    let ticket = call.registry.store.upload_begin(name, digest.algorithm());
+    let more = body.content_length();
+    check_size(call, more.unwrap_or(0))?;
+    let mut upload = call.registry.store.upload_open(name, ticket.id, Some(&ticket), more).await?;
+    receive(call, &mut upload, &mut body).await?;
+    commit(call, upload, name, digest, record).await
+}
+
+async fn mounted(call: &Call<'_>, name: RepoName<'_>, digest: Digest) -> Result<bool> {
+    let from = call.request.query.get("from");
+    let from = from.as_deref().filter(|from| !from.is_empty());
+    let Some(from) = from else {
+        // Without a source any repository would do, if the caller may read all of them.
+        let open = call.identity.open;
+        let source = if open { None } else { Some(name) };
+        return Ok(call.registry.store.blob_mount(name, digest, source).await?.is_some());
+    };
+    // A source that the caller may not read, or that is no name, looks like one that does not have the blob.
+    let Ok(from) = RepoName::parse(from) else { return Ok(false) };
+    if !auth::may_pull(call.identity, call.caller, from.as_str()).await {
+        return Ok(false);
+    }
+    Ok(call.registry.store.blob_mount(name, digest, Some(from)).await?.is_some())
+}
+
+/// Everything on `/v2/<name>/blobs/uploads/<session>`.
+pub(crate) async fn session(
+    call: &Call<'_>,
+    name: RepoName<'_>,
+    session: &str,
+    ticket: Option<Checked>,
+    mut body: RequestBody,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    let unknown = || Error::from(content::Error::UploadUnknown);
+    let id = SessionId::parse(session).ok_or_else(unknown)?;
+    let ticket = ticket.map(|checked| checked.ticket);
+    let result = match *call.request.method {
+        Method::GET | Method::HEAD => {
+            let ticket = call.registry.store.upload_status(name, id, ticket.as_ref()).await?;
+            Ok(progress(call, StatusCode::NO_CONTENT, &ticket))
+        }
+        Method::PATCH => chunk(call, name, id, ticket.as_ref(), &mut body, record).await,
+        Method::PUT => finish(call, name, id, ticket.as_ref(), &mut body, record).await,
+        Method::DELETE => {
+            call.writable()?;
+            call.registry.store.upload_cancel(name, id, ticket.as_ref()).await?;
+            Ok(respond::empty(StatusCode::NO_CONTENT))
+        }
+        _ => return Err(Error::method("GET, HEAD, PATCH, PUT, DELETE")),
+    };
+    if result.is_err() {
+        drain(&mut body).await;
+    }
+    result
+}
+
+async fn chunk(
+    call: &Call<'_>,
+    name: RepoName<'_>,
+    id: SessionId,
+    ticket: Option<&Ticket>,
+    body: &mut RequestBody,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    call.writable()?;
+    let mut upload = open(call, name, id, ticket, body).await?;
+    let received = receive(call, &mut upload, body).await;
+    // What came is kept even if the connection broke: the client asks for the status and goes on from there.
+    record.received(upload.offset());
+    let ticket = upload.suspend().await?;
+    received?;
+    Ok(progress(call, StatusCode::ACCEPTED, &ticket))
+}
+
+async fn finish(
+    call: &Call<'_>,
+    name: RepoName<'_>,
+    id: SessionId,
+    ticket: Option<&Ticket>,
+    body: &mut RequestBody,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    call.writable()?;
+    let digest = call.request.query.get("digest").ok_or_else(|| {
+        Error::new(ErrorCode::DigestInvalid, "the request that ends an upload must have the query parameter digest")
+    })?;
+    let digest = parse_digest(&digest)?;
+    let mut upload = open(call, name, id, ticket, body).await?;
+    receive(call, &mut upload, body).await?;
+    commit(call, upload, name, digest, record).await
+}
+
+/// Opens a session for the body of this request, checking where the body belongs.
+async fn open(
+    call: &Call<'_>,
+    name: RepoName<'_>,
+    id: SessionId,
+    ticket: Option<&Ticket>,
+    body: &RequestBody,
+) -> Result<Upload> {
+    let length = body.content_length();
+    let range = match call.request.header(header::CONTENT_RANGE) {
+        Some(text) if length != Some(0) => Some(ChunkRange::parse(text).map_err(|error| {
+            Error::new(ErrorCode::BlobUploadInvalid, error.to_string()).status(StatusCode::BAD_REQUEST)
+        })?),
+        _ => None,
+    };
+    if let (Some(range), Some(length)) = (range, length)
+        && range.end - range.start + 1 != length
+    {
+        return Err(Error::new(ErrorCode::SizeInvalid, "Content-Range and Content-Length differ"));
+    }
+    let store = &call.registry.store;
+    let opened = store.upload_open(name, id, ticket, length).await;
+    let upload = match opened {
+        Ok(upload) if range.is_none_or(|range| range.start == upload.offset()) => upload,
+        Ok(upload) => return Err(out_of_order(call, name, id, ticket, upload.offset()).await),
+        Err(content::Error::OutOfOrder { offset }) => return Err(out_of_order(call, name, id, ticket, offset).await),
+        Err(error) => return Err(error.into()),
+    };
+    check_size(call, upload.offset().saturating_add(length.unwrap_or(0)))?;
+    Ok(upload)
+}
+
+/// 416 with what the client needs to go on.
+async fn out_of_order(
+    call: &Call<'_>,
+    name: RepoName<'_>,
+    id: SessionId,
+    ticket: Option<&Ticket>,
+    offset: u64,
+) -> Error {
+    let mut refusal = Error::from(content::Error::OutOfOrder { offset });
+    // An old ticket is no reason not to tell where the upload stands.
+    let status = match call.registry.store.upload_status(name, id, None).await {
+        Ok(status) => Some(status),
+        Err(_) => ticket.cloned(),
+    };
+    if let Some(status) = status {
+        refusal = refusal
+            .header(header::LOCATION, &address(call, &status))
+            .header(header::RANGE, &range_text(status.offset))
+            .header(UPLOAD_UUID, &id.to_string());
+    }
+    refusal
+}
+
+async fn receive(call: &Call<'_>, upload: &mut Upload, body: &mut RequestBody) -> Result<()> {
+    while let Some(chunk) = body.chunk().await {
+        let chunk = chunk.map_err(|error| body_error(&error))?;
+        check_size(call, upload.offset().saturating_add(chunk.len() as u64))?;
+        upload.write(&chunk).await?;
+    }
+    Ok(())
+}
+
+async fn commit(
+    call: &Call<'_>,
+    upload: Upload,
+    name: RepoName<'_>,
+    digest: Digest,
+    record: &mut Record,
+) -> Result<Response<Body>> {
+    // A client that goes away now must not leave the commit half done on our side: it is finished on its own.
+    let repository = name.as_str().to_owned();
+    let committed = tokio::spawn(async move {
+        let name = RepoName::parse(&repository).map_err(|_| content::Error::NameUnknown)?;
+        upload.commit(name, digest).await
+    });
+    let info = committed.await.map_err(|error| {
+        Error::new(ErrorCode::Unknown, "the upload could not be finished").cause(error.to_string())
+    })??;
+    record.digest(&digest);
+    record.received(info.size);
+    record.audit("blob.push");
+    Ok(created(call, name, &digest))
+}
+
+fn created(call: &Call<'_>, name: RepoName<'_>, digest: &Digest) -> Response<Body> {
+    let mut response = respond::empty(StatusCode::CREATED);
+    let location = respond::location(call.live(), &format!("/v2/{name}/blobs/{digest}"));
+    respond::set(&mut response, header::LOCATION, &location);
+    respond::set(&mut response, CONTENT_DIGEST, &digest.to_string());
+    response
+}
+
+/// The answer that tells where an upload stands and how to go on.
+fn progress(call: &Call<'_>, status: StatusCode, ticket: &Ticket) -> Response<Body> {
+    let mut response = respond::empty(status);
+    respond::set(&mut response, header::LOCATION, &address(call, ticket));
+    respond::set(&mut response, header::RANGE, &range_text(ticket.offset));
+    respond::set(&mut response, UPLOAD_UUID, &ticket.id.to_string());
+    response
+}
+
+fn address(call: &Call<'_>, ticket: &Ticket) -> String {
+    let state = call.registry.signer.load().sign(ticket, call.caller.name());
+    let path = format!("/v2/{}/blobs/uploads/{}?_state={state}", ticket.repository, ticket.id);
+    respond::location(call.live(), &path)
+}
+
+/// `0-<last byte>`; docker wants `0-0` for nothing.
+fn range_text(offset: u64) -> String {
+    format!("0-{}", offset.saturating_sub(1))
+}
+
+fn parse_digest(text: &str) -> Result<Digest> {
+    Digest::parse(text).map_err(|error| Error::new(ErrorCode::DigestInvalid, error.to_string()))
+}
+
+fn check_size(call: &Call<'_>, size: u64) -> Result<()> {
+    match call.live().upload_bytes_max {
+        Some(limit) if size > limit => {
+            Err(Error::new(ErrorCode::SizeInvalid, format!("blob is larger than the limit of {limit} bytes"))
+                .status(StatusCode::PAYLOAD_TOO_LARGE))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn body_error(error: &RequestBodyError) -> Error {
+    let refusal = Error::new(ErrorCode::BlobUploadInvalid, error.to_string());
+    match error {
+        RequestBodyError::Stalled(_) => refusal.status(StatusCode::REQUEST_TIMEOUT),
+        RequestBodyError::Aborted(_) => refusal,
+    }
+}
+
+/// Reads on for a moment: closing a connection with unread data would take the answer away from the client.
+pub(crate) async fn drain(body: &mut RequestBody) {
+    let mut left = DRAIN_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(chunk)) = body.chunk().await {
+            left = left.saturating_sub(chunk.len() as u64);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    drop(tokio::time::timeout(DRAIN_TIME_MAX, reading).await);
+}

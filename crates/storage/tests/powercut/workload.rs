@@ -1,0 +1,178 @@
+//! What the driver is made to do while it is recorded.
+
+use crate::check::append;
+use crate::recorder::Recorder;
+use std::sync::Arc;
+use storage::fs::FsDriver;
+use storage::{Batch, Driver};
+
+async fn apply(driver: &FsDriver, recorder: &Recorder, batch: Batch) {
+    let change = recorder.start(&batch);
+    driver.apply(batch).await.unwrap();
+    recorder.acknowledge(change);
+}
+
+/// Bytes of which every part is recognisable.
+fn content(name: &str, len: usize) -> Vec<u8> {
+    (0..).flat_map(|line: u32| format!("{name} {line}\n").into_bytes()).take(len).collect()
+}
+
+const SIZES: [usize; 5] = [71, 600, 4096, 5000, 20_000];
+
+/// A push of a small image: data, link, index of the tag, tag.
+fn push(repo: usize, tag: usize, blob: usize) -> Batch {
+    let text = format!("sha256:{blob:064}");
+    let root = format!("docker/repositories/r{repo}");
+    Batch::new()
+        .keep(format!("docker/blobs/{blob}/data"), content(&format!("blob {blob}"), SIZES[blob % SIZES.len()]))
+        .keep(format!("{root}/revisions/{blob}/link"), text.clone())
+        .keep(format!("{root}/tags/{tag}/index/{blob}/link"), text.clone())
+        .put(format!("{root}/tags/{tag}/current/link"), text)
+        .lock(format!("repo {repo}"))
+        .lock(format!("blob {blob}"))
+}
+
+/// Several clients push to, and delete from, the same repositories.
+pub(crate) async fn registry(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
+    let tasks: Vec<_> = (0..4)
+        .map(|task| {
+            let (driver, recorder) = (Arc::clone(&driver), Arc::clone(&recorder));
+            tokio::spawn(async move {
+                for round in 0..10 {
+                    let (repo, tag, blob) = ((task + round) % 2, round % 3, (task * 7 + round * 3) % 11);
+                    apply(&driver, &recorder, push(repo, tag, blob)).await;
+                    let root = format!("docker/repositories/r{repo}");
+                    let batch = match round % 5 {
+                        2 => Batch::new().delete_tree(format!("{root}/tags/{tag}")).lock(format!("repo {repo}")),
+                        3 => Batch::new().delete(format!("{root}/revisions/{blob}/link")).lock(format!("repo {repo}")),
+                        4 => Batch::new().delete_tree(format!("docker/blobs/{blob}")).lock(format!("blob {blob}")),
+                        _ => continue,
+                    };
+                    apply(&driver, &recorder, batch).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// One after the other, each on a disk where all before is safe, so that few changes are volatile.
+pub(crate) async fn sequence(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
+    apply(&driver, &recorder, Batch::new().put("s/a", "1").keep("s/k", content("kept", 700))).await;
+    recorder.wait_for_checkpoint();
+    for batch in [
+        Batch::new().put("s/a", "2"),
+        Batch::new().put("s/b/c", "3").delete("s/a"),
+        Batch::new().delete_tree("s/b").put("s/a", content("four", 1500)),
+    ] {
+        apply(&driver, &recorder, batch.lock("s")).await;
+        recorder.wait_for_checkpoint();
+    }
+}
+
+/// The same keys before, during and after each exchange of the log.
+pub(crate) async fn exchanges(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
+    for round in 0..3 {
+        let tasks: Vec<_> = (0..3)
+            .map(|task| {
+                let (driver, recorder) = (Arc::clone(&driver), Arc::clone(&recorder));
+                tokio::spawn(async move {
+                    for step in 0..4 {
+                        let blob = task * 3 + step % 3;
+                        apply(&driver, &recorder, push(task, 0, blob)).await;
+                        let key = format!("shared/{}", step % 2);
+                        let batch = match (round + step) % 3 {
+                            0 => Batch::new().put(key, content(&format!("{round} {task} {step}"), 900)),
+                            1 => Batch::new().put(key, format!("{round} {task} {step}")),
+                            _ => Batch::new().delete(key),
+                        };
+                        apply(&driver, &recorder, batch.lock("shared")).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        // Changes go on while the log is exchanged and emptied.
+        let (other, watcher) = (Arc::clone(&driver), Arc::clone(&recorder));
+        let waiting = tokio::task::spawn_blocking(move || watcher.wait_for_checkpoint());
+        let mut step = 0;
+        while !waiting.is_finished() {
+            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+            apply(&other, &recorder, Batch::new().put("shared/0", format!("{round} and {step}")).lock("shared")).await;
+            step += 1;
+        }
+        waiting.await.unwrap();
+        for task in 0..3 {
+            let gone = format!("docker/repositories/r{task}/tags/0");
+            apply(&driver, &recorder, Batch::new().delete_tree(gone).lock(format!("repo {task}"))).await;
+        }
+    }
+}
+
+/// Large objects in one go and in parts, among small changes; one is deleted and comes back.
+pub(crate) async fn large(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
+    let whole = tokio::spawn(commits(Arc::clone(&driver), Arc::clone(&recorder)));
+    let parts = tokio::spawn(parts(Arc::clone(&driver), Arc::clone(&recorder)));
+    for blob in 0..8 {
+        apply(&driver, &recorder, push(0, 0, blob)).await;
+    }
+    whole.await.unwrap();
+    parts.await.unwrap();
+}
+
+async fn commits(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
+    for (index, len) in [1, 5000, 300_000, 1_200_000].into_iter().enumerate() {
+        let key = format!("docker/blobs/large-{index}/data");
+        for again in 0..3 {
+            let data = content(&key, len);
+            let upload = recorder.upload(data.clone(), &key);
+            let mut writer = driver.writer((index == 2).then_some(len as u64)).await.unwrap();
+            append(&mut writer, &data).await.unwrap();
+            recorder.commit(upload);
+            writer.commit(&key).await.unwrap();
+            recorder.committed(upload);
+            if again == 0 {
+                let gone = Batch::new().delete_tree(format!("docker/blobs/large-{index}"));
+                apply(&driver, &recorder, gone).await;
+            }
+        }
+    }
+}
+
+async fn parts(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
+    for (index, cuts) in [&[0, 100, 4096, 9000][..], &[5000, 70_001, 200_000], &[1 << 20, 1_100_000]].iter().enumerate()
+    {
+        let (data, key) =
+            (content(&format!("parts {index}"), cuts[cuts.len() - 1] + 3000), format!("parts/{index}/data"));
+        let upload = recorder.upload(data.clone(), &key);
+        let mut handle: Option<String> = None;
+        let mut from = 0;
+        for to in cuts.iter().copied() {
+            let mut writer = match &handle {
+                Some(handle) => driver.resume(handle, from as u64).await.unwrap(),
+                None => driver.writer(None).await.unwrap(),
+            };
+            append(&mut writer, &data[from..to]).await.unwrap();
+            let suspended = writer.suspend().await.unwrap();
+            recorder.suspended(upload, &suspended, to);
+            append(&mut writer, b"lost, since never acknowledged").await.unwrap();
+            drop(writer);
+            handle = Some(suspended);
+            from = to;
+        }
+        let mut writer = driver.resume(handle.as_deref().unwrap(), from as u64).await.unwrap();
+        append(&mut writer, &data[from..]).await.unwrap();
+        // The last one stays open.
+        if index < 2 {
+            recorder.commit(upload);
+            writer.commit(&key).await.unwrap();
+            recorder.committed(upload);
+        } else {
+            writer.suspend().await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `cargo xtask test`: the one command that says whether the project works on this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{quietly, succeeds};
+use crate::{places, tidy, tools};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Use the external programs that are there, make none
+    #[arg(long)]
+    no_tools: bool,
+    /// Seconds for each fuzz target; 0 leaves fuzzing out
+    #[arg(long, default_value_t = 30)]
+    fuzz_seconds: u32,
+    /// For `cargo test`
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<bool> {
+    if !args.no_tools
+        && let Err(error) = tools::run(&tools::Args::default())
+    {
+        // Tests that need a program say so themselves.
+        eprintln!("xtask: external programs: {error:#}");
+    }
+    // Every step runs, so that one run tells all that is wrong.
+    let mut failed = Vec::new();
+    let mut step = |name: &'static str, result: Result<bool>| {
+        match result {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(error) => eprintln!("xtask: {name}: {error:#}"),
+        }
+        failed.push(name);
+        false
+    };
+    step("tidy", tidy::run());
+    // The tests start the program, and would fail one by one without it.
+    if step("build", cargo(&["build", "-p", "homeport"], &[])) {
+        step("tests", cargo(&["test", "--workspace"], &args.rest));
+        step("fuzz", fuzz(args.fuzz_seconds));
+    }
+    if failed.is_empty() {
+        println!("everything passed");
+    } else {
+        println!("failed: {}", failed.join(", "));
+    }
+    Ok(failed.is_empty())
+}
+
+fn cargo_command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(places::workspace());
+    command
+}
+
+fn cargo(args: &[&str], rest: &[String]) -> Result<bool> {
+    println!("cargo {}", args.join(" "));
+    succeeds(cargo_command().args(args).args(rest))
+}
+
+/// Runs each fuzz target for a bounded time. A machine that cannot fuzz is told so, and passes.
+fn fuzz(seconds: u32) -> Result<bool> {
+    let targets = fuzz_targets(&places::workspace().join("fuzz/fuzz_targets"))?;
+    if seconds == 0 || targets.is_empty() {
+        println!("fuzz: nothing to run");
+        return Ok(true);
+    }
+    if let Err(error) = can_fuzz() {
+        println!("fuzz: left out: {error:#}");
+        return Ok(true);
+    }
+    let limit = format!("-max_total_time={seconds}");
+    let mut passed = true;
+    for target in targets {
+        println!("cargo fuzz run {target} ({seconds} s)");
+        passed &= succeeds(nightly().args(["fuzz", "run", &target, "--", &limit, "-rss_limit_mb=2048"]))?;
+    }
+    Ok(passed)
+}
+
+fn fuzz_targets(folder: &Path) -> Result<Vec<String>> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let files: Vec<PathBuf> = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    let sources = files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs"));
+    let mut names: Vec<String> =
+        sources.filter_map(|file| file.file_stem()).map(|name| name.display().to_string()).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn can_fuzz() -> Result<()> {
+    let limit = Duration::from_secs(60);
+    quietly(nightly().arg("--version"), limit).context("needs the nightly toolchain")?;
+    if quietly(nightly().args(["fuzz", "--version"]), limit).is_err() {
+        bail!("needs cargo-fuzz; `cargo install cargo-fuzz` makes it");
+    }
+    Ok(())
+}
+
+/// The `cargo` of rustup, since `$CARGO` is bound to one toolchain.
+fn nightly() -> Command {
+    let mut command = Command::new("cargo");
+    // Set by the cargo that runs us, and stronger than `+nightly`.
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
+    command.current_dir(places::workspace()).arg("+nightly");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_targets_are_the_rust_files() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.rs", "a.rs", "README.md"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(fuzz_targets(folder.path()).unwrap(), ["a", "b"]);
+        assert!(fuzz_targets(&folder.path().join("missing")).unwrap().is_empty());
+    }
+}
