@@ -1,1 +1,20 @@
+//! Starts the built binary for tests: free ports, temporary folders, nothing left behind.
 
+mod content;
+mod http;
+mod server;
+
+pub use content::{Image, digest, random};
+pub use http::{Answer, Client};
+pub use server::{Server, ServerBuilder};
+
+/// Where an external program of the tests is, or `None` with a line on standard error that says what is not tested.
+pub fn tool(name: &str) -> Option<std::path::PathBuf> {
+    let found = xtask::tools::find(name);
+    if found.is_none() {
+        use std::io::Write;
+        let mut out = std::io::stderr();
+        drop(writeln!(out, "not tested: {name} is not here; `cargo xtask tools {name}` says why"));
+    }
+    found
+}

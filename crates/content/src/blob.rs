@@ -91,7 +91,7 @@ impl Store {
     ) -> Result<Option<BlobInfo>> {
         let found = match from {
             Some(from) => self.grant_at_the_truth(GrantKind::Layer, from, &digest, unknown).await,
-            None => Ok(digest),
+            None => self.canonical_anywhere(&digest).await,
         };
         let size = match found {
             Ok(canonical) => self.blob_size_at_the_truth(&canonical).await.map(|size| (canonical, size)),
@@ -107,12 +107,25 @@ impl Store {
         Ok(Some(BlobInfo { digest, size }))
     }
 
+    /// The canonical digest of a blob that any repository may have.
+    async fn canonical_anywhere(&self, digest: &Digest) -> Result<Digest> {
+        if digest.algorithm() == oci::Algorithm::Sha256 {
+            return Ok(*digest);
+        }
+        let text = self.driver.get(&layout::alias(digest), layout::LINK_MAX).await;
+        let text = text.map_err(|error| Error::or(error, Error::BlobUnknown))?;
+        layout::parse_link(&text).ok_or(Error::BlobUnknown)
+    }
+
     /// Adds the links of a blob; the canonical one too when it was pushed under another algorithm.
     pub(crate) fn link_layer(&self, batch: Batch, repo: RepoName<'_>, digest: &Digest, canonical: &Digest) -> Batch {
         let text = canonical.to_string();
         let mut batch = batch;
         for digest in [Some(canonical), Some(digest).filter(|digest| *digest != canonical)].into_iter().flatten() {
             batch = batch.keep(layout::layer_link(repo, digest), text.clone()).lock(layout::layer_lock(repo, digest));
+        }
+        if digest != canonical {
+            batch = batch.keep(layout::alias(digest), text);
         }
         batch
     }

@@ -9,6 +9,7 @@
 //!     _manifests/tags/<tag>/current/link                what the tag is
 //!     _manifests/tags/<tag>/index/<alg>/<hex>/link      what the tag has been
 //! homeport/v1/                                          our own records
+//!   aliases/<alg>/<hex2>/<hex>                         canonical digest of a blob that was pushed by another algorithm
 //!   sessions/<uuid>                                     an upload on its way
 //!   uploads/                                            bytes of uploads (the driver's)
 //!   referrers/<name>/_of/<alg>/<hex>/<alg>.<hex>        descriptor of a manifest that names <hex> as its subject
@@ -100,6 +101,13 @@ pub(crate) fn tag_index(repo: RepoName<'_>, tag: Tag<'_>, digest: &Digest) -> St
         hex,
         "/link",
     ])
+}
+
+/// Where the canonical digest of a blob is found that was pushed by another algorithm.
+pub(crate) fn alias(digest: &Digest) -> String {
+    let hex = digest.hex();
+    let hex = hex.as_str();
+    join(&["homeport/v1/aliases/", digest.algorithm().name(), "/", &hex[..2], "/", hex])
 }
 
 pub(crate) fn session(id: uuid::Uuid) -> String {

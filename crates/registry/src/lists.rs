@@ -10,6 +10,9 @@ use oci::{Digest, ErrorCode, Page, RepoName};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+/// A client that does not ask for pages gets all tags, since not every one follows `Link`; up to this many.
+const TAGS_UNPAGED_MAX: usize = 100_000;
+
 /// Largest page of referrers in entries; an answer is cut by its bytes long before.
 const REFERRERS_MAX: usize = 100_000;
 
@@ -20,8 +23,8 @@ fn read_only_method(call: &Call<'_>) -> Result<()> {
     }
 }
 
-fn page(call: &Call<'_>, limit: usize) -> Result<Page> {
-    Page::parse(call.request.query, limit, limit)
+fn page(call: &Call<'_>, limit_default: usize, limit_max: usize) -> Result<Page> {
+    Page::parse(call.request.query, limit_default, limit_max)
         .map_err(|error| Error::new(ErrorCode::PaginationNumberInvalid, error.to_string()))
 }
 
@@ -39,7 +42,7 @@ fn set_next(call: &Call<'_>, response: &mut Response<Body>, page: &Page, last: &
 /// `GET /v2/_catalog`
 pub(crate) async fn catalog(call: &Call<'_>) -> Result<Response<Body>> {
     read_only_method(call)?;
-    let page = page(call, call.live().catalog_max)?;
+    let page = page(call, call.live().catalog_max, call.live().catalog_max)?;
     let found = call.registry.store.catalog(&page).await?;
     let mut body = String::from("{\"repositories\":[");
     push_list(&mut body, found.names.iter().map(String::as_str));
@@ -54,7 +57,7 @@ pub(crate) async fn catalog(call: &Call<'_>) -> Result<Response<Body>> {
 /// `GET /v2/<name>/tags/list`
 pub(crate) async fn tags(call: &Call<'_>, name: RepoName<'_>) -> Result<Response<Body>> {
     read_only_method(call)?;
-    let page = page(call, call.live().tags_max)?;
+    let page = page(call, TAGS_UNPAGED_MAX, call.live().tags_max)?;
     let found = call.registry.store.tags(name, &page).await?;
     let tag = found.stamp().map(|stamp| etag(&(stamp, &page.last, page.limit)));
     if let Some(tag) = tag.as_deref().filter(|tag| respond::is_not_modified(call.request.headers, tag)) {
@@ -82,7 +85,7 @@ pub(crate) async fn tags(call: &Call<'_>, name: RepoName<'_>) -> Result<Response
 /// `GET /v2/<name>/referrers/<digest>`
 pub(crate) async fn referrers(call: &Call<'_>, name: RepoName<'_>, digest: Digest) -> Result<Response<Body>> {
     read_only_method(call)?;
-    let page = page(call, REFERRERS_MAX)?;
+    let page = page(call, REFERRERS_MAX, REFERRERS_MAX)?;
     let filter = call.request.query.get("artifactType").filter(|filter| !filter.is_empty());
     let found = call.registry.store.referrers(name, digest, filter.as_deref(), &page).await?;
     let mut body = Vec::with_capacity(128 + found.descriptors.iter().map(|json| json.len() + 1).sum::<usize>());

@@ -88,7 +88,7 @@ impl Trial<'_> {
             disk.build(&fates, dir.path());
             self.checked += 1;
             self.runtime
-                .block_on(check(dir.path(), self.promises, promised, "second"))
+                .block_on(check(dir.path(), self.promises, promised, "second", self.checked.is_multiple_of(4)))
                 .map_err(|text| self.explain(cut, &fates, &text))?;
         }
         Ok(())
@@ -237,7 +237,7 @@ fn a_repair_survives_a_kill() {
                 killed += usize::from(opened.is_err());
             }
             runtime
-                .block_on(check(dir.path(), &log, cut, "second"))
+                .block_on(check(dir.path(), &log, cut, "second", true))
                 .unwrap_or_else(|text| panic!("killed repair after a cut at {cut}: {text}\n{fates:?}"));
         }
     }

@@ -194,11 +194,10 @@ fn show_health(out: &mut Lines, Health { storage, files }: &Health) {
 }
 
 fn show_validation(out: &mut Lines, Validation { urls, indexes }: &Validation) {
-    // Rules for URLs exist exactly when validation is on.
-    out.put("validation.disabled", *urls == UrlRules::Any);
-    let UrlRules::Rules { allow, deny } = urls else { return };
-    out.list("validation.manifests.urls.allow", allow);
-    out.list("validation.manifests.urls.deny", deny);
+    if let UrlRules::Rules { allow, deny } = urls {
+        out.list("validation.manifests.urls.allow", allow);
+        out.list("validation.manifests.urls.deny", deny);
+    }
     let platforms = match indexes {
         IndexRules::All => "all",
         IndexRules::None => "none",

@@ -12,6 +12,14 @@ async fn apply(driver: &FsDriver, recorder: &Recorder, batch: Batch) {
     recorder.acknowledge(change);
 }
 
+/// A batch that fails in the tree after its first change, which stays seen.
+async fn fail(driver: &FsDriver, recorder: &Recorder, key: String) {
+    let batch = Batch::new().put(&key, content(&key, 3000)).put(format!("file/{key}"), "impossible");
+    recorder.start(&batch);
+    driver.apply(batch).await.unwrap_err();
+    assert_eq!(&driver.get(&key, 3000).await.unwrap()[..], content(&key, 3000));
+}
+
 /// Bytes of which every part is recognisable.
 fn content(name: &str, len: usize) -> Vec<u8> {
     (0..).flat_map(|line: u32| format!("{name} {line}\n").into_bytes()).take(len).collect()
@@ -34,6 +42,7 @@ fn push(repo: usize, tag: usize, blob: usize) -> Batch {
 
 /// Several clients push to, and delete from, the same repositories.
 pub(crate) async fn registry(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
+    apply(&driver, &recorder, Batch::new().put("file", "a file")).await;
     let tasks: Vec<_> = (0..4)
         .map(|task| {
             let (driver, recorder) = (Arc::clone(&driver), Arc::clone(&recorder));
@@ -41,6 +50,9 @@ pub(crate) async fn registry(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
                 for round in 0..10 {
                     let (repo, tag, blob) = ((task + round) % 2, round % 3, (task * 7 + round * 3) % 11);
                     apply(&driver, &recorder, push(repo, tag, blob)).await;
+                    if round % 4 == 1 {
+                        fail(&driver, &recorder, format!("half/{task}/{round}")).await;
+                    }
                     let root = format!("docker/repositories/r{repo}");
                     let batch = match round % 5 {
                         2 => Batch::new().delete_tree(format!("{root}/tags/{tag}")).lock(format!("repo {repo}")),

@@ -114,11 +114,12 @@ pub(super) fn validation(ctx: &mut Context<'_>) -> Validation {
     if enabled { Validation { urls, indexes } } else { Validation { urls: UrlRules::Any, indexes: IndexRules::None } }
 }
 
+/// Without a rule every URL is accepted: non-distributable layers have one, and a registry that is to take any image must
+/// take them. (Distribution refuses all in that case.)
 fn urls(ctx: &Context<'_>) -> UrlRules {
-    UrlRules::Rules {
-        allow: ctx.texts("validation.manifests.urls.allow"),
-        deny: ctx.texts("validation.manifests.urls.deny"),
-    }
+    let allow = ctx.texts("validation.manifests.urls.allow");
+    let deny = ctx.texts("validation.manifests.urls.deny");
+    if allow.is_empty() && deny.is_empty() { UrlRules::Any } else { UrlRules::Rules { allow, deny } }
 }
 
 fn indexes(ctx: &mut Context<'_>) -> IndexRules {
@@ -150,7 +151,8 @@ fn indexes(ctx: &mut Context<'_>) -> IndexRules {
             if !platforms.is_empty() {
                 ctx.warning(LIST, "has no effect without `platforms: list`");
             }
-            if other == Some("none") { IndexRules::None } else { IndexRules::All }
+            // Sparse indexes are welcome unless somebody asks for the check. (Distribution checks unless told otherwise.)
+            if other == Some("all") { IndexRules::All } else { IndexRules::None }
         }
     }
 }

@@ -33,7 +33,7 @@ fn each_variable_replaces_its_key() {
         ("REGISTRY_LOGLEVEL", "warn", "level: warn"),
         ("REGISTRY_AUTH", "none", "anonymous: all"),
         ("REGISTRY_AUTH", "{htpasswd: {realm: r, path: /p}}", "path: /p"),
-        ("REGISTRY_VALIDATION_MANIFESTS_INDEXES_PLATFORMLIST_0", "{os: linux, architecture: arm64}", "platforms: all"),
+        ("REGISTRY_VALIDATION_MANIFESTS_INDEXES_PLATFORMS", "all", "platforms: all"),
         ("REGISTRY_HEALTH_FILE_0_FILE", "/down", "- file: /down"),
         ("REGISTRY_HOMEPORT_LIMITS_MANIFESTBYTES", "1MiB", "manifestBytes: 1048576"),
         ("REGISTRY_HOMEPORT_TOKEN_REFRESHEXPIRY", "48h", "refreshExpiry: 48h"),

@@ -2,7 +2,7 @@
 //!
 //! Whose `owner` file can be locked is dead. If the machine ran on since (same boot id) and another process works on the
 //! folder, the page cache has everything that was acknowledged: the log is dropped after a sync. Otherwise all dead logs
-//! are replayed in the order of their records. What is younger than the record is left alone: somebody changed it later,
+//! are replayed in the order of their records. What is younger than all records is left alone: somebody changed it later,
 //! with whatever program. What the tree got from a record carries the record's time, so this holds on every machine, and
 //! a replay can be repeated.
 
@@ -178,15 +178,20 @@ fn replay(disk: &Disk, dead: &[Dead]) -> io::Result<()> {
         .filter_map(|record| if let Record::Batch { id, batch } = record { Some((*id, batch)) } else { None })
         .collect();
     batches.sort_by_key(|(id, _)| *id);
+    // All of the records are repeated, or none could rely on those before it; only what is younger than all is not ours.
+    let newest = tree::record_time(batches.last().map_or(0, |(id, _)| *id));
     let mut failed = None;
     for (id, batch) in batches {
         let count = applied.get(&id).copied().unwrap_or(usize::MAX);
         for op in batch.ops.iter().take(count) {
-            if changed_later(disk, op, tree::record_time(id)) {
+            if changed_later(disk, op, newest) {
                 continue;
             }
             if let Err(error) = tree::apply(disk, op, tree::Way::Replayed(id)) {
                 tracing::error!(key = op.key(), %error, "a change could not be repaired");
+                if is_impossible(&error) {
+                    break;
+                }
                 failed.get_or_insert(error);
             }
         }
@@ -194,7 +199,14 @@ fn replay(disk: &Disk, dead: &[Dead]) -> io::Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-/// By a later record, another process or another program.
+/// What is there is in the way. So it was when the caller was told "no", and the log ends before it says so: the rest of
+/// the batch does not stand. Nothing that was acknowledged fails like this.
+fn is_impossible(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::NotADirectory | K::IsADirectory | K::InvalidFilename)
+}
+
+/// By another process or another program.
 fn changed_later(disk: &Disk, op: &Op, time: SystemTime) -> bool {
     match op {
         // Content that never differs is never stale.
