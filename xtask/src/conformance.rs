@@ -112,7 +112,8 @@ fn start(registry: &Path, folder: &Path) -> Result<Server> {
     let text = format!(
         "version: 0.1\nlog:\n  level: error\n\
          storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n\
-         http:\n  addr: 127.0.0.1:{port}\n",
+         http:\n  addr: 127.0.0.1:{port}\n\
+         homeport:\n  missingBlobs: accept\n",
         store.display()
     );
     fs::write(&config, text)?;

@@ -102,8 +102,9 @@ impl Store {
             Err(Error::BlobUnknown) => return Ok(None),
             Err(error) => return Err(error),
         };
+        let as_of = self.caches.grants_as_of();
         self.driver.apply(self.link_layer(Batch::new(), to, &digest, &canonical)).await?;
-        self.caches.put_grant(GrantKind::Layer, to.as_str(), &digest, canonical);
+        self.caches.put_grant(as_of, GrantKind::Layer, to.as_str(), &digest, canonical);
         Ok(Some(BlobInfo { digest, size }))
     }
 

@@ -5,6 +5,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::manifest::StoredManifest;
@@ -59,6 +60,10 @@ struct Grant {
     until: Instant,
 }
 
+/// A moment in the history of dropped grants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GrantsAsOf(u64);
+
 #[derive(Clone)]
 struct ManifestWeight;
 
@@ -79,6 +84,8 @@ impl Weighter<Box<str>, Arc<ReferrerList>> for ReferrersWeight {
 
 pub(crate) struct Caches {
     grants: Cache<GrantKey, Grant>,
+    /// Grants dropped so far.
+    drops: AtomicU64,
     sizes: Cache<Digest, (u64, Instant)>,
     manifests: Cache<Digest, Arc<StoredManifest>, ManifestWeight>,
     referrers: Cache<Box<str>, Arc<ReferrerList>, ReferrersWeight>,
@@ -88,6 +95,7 @@ impl Caches {
     pub(crate) fn new() -> Self {
         Self {
             grants: Cache::new(GRANTS),
+            drops: AtomicU64::new(0),
             sizes: Cache::new(SIZES),
             manifests: Cache::with_weighter(4000, MANIFEST_BYTES, ManifestWeight),
             referrers: Cache::with_weighter(100, REFERRER_BYTES, ReferrersWeight),
@@ -100,12 +108,23 @@ impl Caches {
         (Instant::now() < grant.until).then_some(grant.canonical)
     }
 
-    pub(crate) fn put_grant(&self, kind: GrantKind, repo: &str, digest: &Digest, canonical: Digest) {
+    /// Taken before storage is asked, for [`Caches::put_grant`].
+    pub(crate) fn grants_as_of(&self) -> GrantsAsOf {
+        GrantsAsOf(self.drops.load(Ordering::SeqCst))
+    }
+
+    /// Remembers a grant, unless grants were dropped since `as_of`: then it may be what was dropped.
+    pub(crate) fn put_grant(&self, as_of: GrantsAsOf, kind: GrantKind, repo: &str, digest: &Digest, canonical: Digest) {
         let key = GrantKey { repo: repo.into(), digest: *digest, kind };
         self.grants.insert(key, Grant { canonical, until: Instant::now() + GRANT_LIFE });
+        // In this order: whoever drops it from now on finds it.
+        if self.grants_as_of() != as_of {
+            self.grants.remove(&GrantRef(repo, digest, kind));
+        }
     }
 
     pub(crate) fn drop_grant(&self, kind: GrantKind, repo: &str, digest: &Digest) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
         self.grants.remove(&GrantRef(repo, digest, kind));
     }
 

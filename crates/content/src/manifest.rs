@@ -4,6 +4,7 @@ use crate::cache::GrantKind;
 use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
 use oci::{Digest, Manifest, Reference, RepoName, Tag};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::Batch;
 
@@ -112,44 +113,69 @@ impl Store {
     /// [`Error::ManifestUnknown`], [`Error::Storage`].
     pub async fn manifest_delete(&self, repo: RepoName<'_>, digest: Digest) -> Result<Vec<String>> {
         let canonical = self.grant_at_the_truth(GrantKind::Revision, repo, &digest, unknown).await?;
-        let mut batch = Batch::new();
-        // A manifest can be reached under both algorithms; both names go.
-        for name in [Some(digest), Some(canonical).filter(|canonical| *canonical != digest)].into_iter().flatten() {
-            batch = batch.delete(layout::revision_link(repo, &name)).lock(layout::manifest_lock(repo, &name));
-        }
-        match self.manifest_content(&canonical).await {
-            Ok(manifest) => {
-                if let Some(subject) = manifest.subject {
-                    batch = batch.delete(layout::referrer(repo, &subject, &digest));
+        let subject = match self.manifest_content(&canonical).await {
+            Ok(manifest) => manifest.subject,
+            // Damaged content can be removed too.
+            Err(Error::ManifestUnknown) => None,
+            Err(error) => return Err(error),
+        };
+        // A manifest can be reached under both algorithms; both names go. The asked one last, so that the caller can
+        // repeat what was cut off.
+        let names: Vec<Digest> =
+            [Some(canonical).filter(|canonical| *canonical != digest), Some(digest)].into_iter().flatten().collect();
+        let mut tags = self.tags_of(repo, &names).await?;
+        let mut removed = BTreeSet::new();
+        loop {
+            self.driver.apply(removal(repo, &names, subject.as_ref(), &tags)).await?;
+            for name in &names {
+                self.caches.drop_grant(GrantKind::Revision, repo.as_str(), name);
+            }
+            removed.extend(tags.into_iter().map(|(tag, _)| tag));
+            // A push may have set a tag after we had looked and before the manifest went: it counts as older than we are,
+            // and goes too. One that came later has brought the manifest back, and stands.
+            tags = Vec::new();
+            for (tag, named) in self.tags_of(repo, &names).await? {
+                if !self.has_manifest(repo, &named).await? {
+                    tags.push((tag, named));
                 }
             }
-            // Damaged content can be removed too.
-            Err(Error::ManifestUnknown) => {}
-            Err(error) => return Err(error),
+            if tags.is_empty() {
+                return Ok(removed.into_iter().collect());
+            }
         }
-        self.driver.apply(batch).await?;
-        self.caches.drop_grant(GrantKind::Revision, repo.as_str(), &digest);
-        self.caches.drop_grant(GrantKind::Revision, repo.as_str(), &canonical);
-        self.drop_tags_of(repo, &digest).await
     }
 
-    async fn drop_tags_of(&self, repo: RepoName<'_>, digest: &Digest) -> Result<Vec<String>> {
+    /// The tags that are one of `names` now, and which.
+    async fn tags_of(&self, repo: RepoName<'_>, names: &[Digest]) -> Result<Vec<(String, Digest)>> {
         let page = self.driver.list(&layout::tags(repo), "", usize::MAX).await?;
-        let mut removed = Vec::new();
+        let mut found = Vec::new();
         for name in page.range.clone().map(|index| page.names.at(index)) {
             let Ok(tag) = Tag::parse(name.text) else { continue };
             match self.tag_digest(repo, tag).await {
-                Ok(current) if current == *digest => {}
-                Ok(_) | Err(Error::ManifestUnknown) => continue,
+                Ok(digest) if names.contains(&digest) => found.push((name.text.to_owned(), digest)),
+                Ok(_) | Err(Error::ManifestUnknown) => {}
                 Err(error) => return Err(error),
             }
-            // Only if the tag is still what we saw: somebody may have pushed another manifest meanwhile.
-            let batch = Batch::new()
-                .delete_tree_if(layout::tag(repo, tag), layout::tag_current(repo, tag), digest.to_string())
-                .lock(layout::tag_lock(repo, tag));
-            self.driver.apply(batch).await?;
-            removed.push(name.text.to_owned());
         }
-        Ok(removed)
+        Ok(found)
     }
+}
+
+/// Everything at once, and tags first: no part of it leaves a tag without its manifest.
+fn removal(repo: RepoName<'_>, names: &[Digest], subject: Option<&Digest>, tags: &[(String, Digest)]) -> Batch {
+    let mut batch = Batch::new();
+    for (text, digest) in tags {
+        let Ok(tag) = Tag::parse(text) else { continue };
+        // Only if the tag is still what we saw: somebody may have pushed another manifest meanwhile.
+        batch = batch
+            .delete_tree_if(layout::tag(repo, tag), layout::tag_current(repo, tag), digest.to_string())
+            .lock(layout::tag_lock(repo, tag));
+    }
+    for name in names {
+        if let Some(subject) = subject {
+            batch = batch.delete(layout::referrer(repo, subject, name));
+        }
+        batch = batch.delete(layout::revision_link(repo, name)).lock(layout::manifest_lock(repo, name));
+    }
+    batch
 }

@@ -33,6 +33,8 @@ pub struct PutManifest<'a> {
     pub digest: Option<Digest>,
     /// Tags to set.
     pub tags: &'a [Tag<'a>],
+    /// Config and layers must be in the repository.
+    pub blobs_required: bool,
     /// Which children must be there.
     pub children: &'a IndexChildren,
     /// Says whether a layer may name this address.
@@ -94,8 +96,9 @@ impl Store {
                 .keep(layout::tag_index(repo, *tag, &digest), text.clone())
                 .lock(layout::tag_lock(repo, *tag));
         }
+        let as_of = self.caches.grants_as_of();
         self.driver.apply(batch).await?;
-        self.caches.put_grant(GrantKind::Revision, repo.as_str(), &digest, canonical);
+        self.caches.put_grant(as_of, GrantKind::Revision, repo.as_str(), &digest, canonical);
         let stored = StoredManifest { media_type: manifest.media_type, bytes: put.bytes, subject };
         self.caches.put_manifest(canonical, Arc::new(stored));
         Ok(PutOutcome { digest, subject })
@@ -121,7 +124,7 @@ impl Store {
                     return Err(Error::UrlNotAllowed(url.clone()));
                 }
             }
-            if may_be_elsewhere(descriptor) {
+            if !put.blobs_required || may_be_elsewhere(descriptor) {
                 continue;
             }
             if !self.has_blob(repo, &descriptor.digest).await? {

@@ -72,8 +72,9 @@ impl Store {
         if let Some(canonical) = self.caches.grant(kind, repo.as_str(), digest) {
             return Ok(canonical);
         }
+        let as_of = self.caches.grants_as_of();
         let canonical = self.grant_at_the_truth(kind, repo, digest, missing).await?;
-        self.caches.put_grant(kind, repo.as_str(), digest, canonical);
+        self.caches.put_grant(as_of, kind, repo.as_str(), digest, canonical);
         Ok(canonical)
     }
 

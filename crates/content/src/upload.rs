@@ -231,9 +231,10 @@ impl Upload {
         if recorded {
             batch = batch.delete(layout::session(id.0));
         }
+        let as_of = store.caches.grants_as_of();
         store.driver.apply(batch).await?;
         store.sessions.finish(id);
-        store.caches.put_grant(GrantKind::Layer, repo.as_str(), &digest, canonical);
+        store.caches.put_grant(as_of, GrantKind::Layer, repo.as_str(), &digest, canonical);
         store.caches.put_size(canonical, size);
         Ok(BlobInfo { digest, size })
     }

@@ -93,6 +93,8 @@ pub struct Live {
     pub tags_max: usize,
     /// Which children of an index must be there.
     pub index_children: IndexChildren,
+    /// The config and the layers of a manifest must be in the repository.
+    pub blobs_required: bool,
     /// Says whether a layer may name this address.
     pub url_allowed: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// Largest blob in bytes.

@@ -88,6 +88,7 @@ pub(crate) async fn put(
         content_type: call.request.header(header::CONTENT_TYPE),
         digest,
         tags: &tags,
+        blobs_required: live.blobs_required,
         children: &live.index_children,
         url_allowed: &*live.url_allowed,
     };

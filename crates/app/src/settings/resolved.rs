@@ -259,6 +259,8 @@ pub(crate) struct Probe {
 pub(crate) struct Validation {
     pub(crate) urls: UrlRules,
     pub(crate) indexes: IndexRules,
+    /// The config and the layers of a manifest must be in the repository.
+    pub(crate) blobs_required: bool,
 }
 
 /// Which URLs the layers of a manifest may have.

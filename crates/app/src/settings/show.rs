@@ -193,7 +193,8 @@ fn show_health(out: &mut Lines, Health { storage, files }: &Health) {
     }
 }
 
-fn show_validation(out: &mut Lines, Validation { urls, indexes }: &Validation) {
+fn show_validation(out: &mut Lines, Validation { urls, indexes, blobs_required }: &Validation) {
+    out.put("homeport.missingBlobs", if *blobs_required { "refuse" } else { "accept" });
     if let UrlRules::Rules { allow, deny } = urls {
         out.list("validation.manifests.urls.allow", allow);
         out.list("validation.manifests.urls.deny", deny);

@@ -44,6 +44,7 @@ pub(crate) fn live(settings: &Settings) -> anyhow::Result<Live> {
                 platforms.iter().map(|platform| format!("{}/{}", platform.os, platform.architecture)).collect(),
             ),
         },
+        blobs_required: settings.validation.blobs_required,
         url_allowed: url_rules(&settings.validation.urls)?,
         upload_bytes_max: settings.limits.upload_bytes_max,
         body_idle: BODY_IDLE,

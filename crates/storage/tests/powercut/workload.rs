@@ -113,8 +113,12 @@ pub(crate) async fn exchanges(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
         let waiting = tokio::task::spawn_blocking(move || watcher.wait_for_checkpoint());
         let mut step = 0;
         while !waiting.is_finished() {
-            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
-            apply(&other, &recorder, Batch::new().put("shared/0", format!("{round} and {step}")).lock("shared")).await;
+            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+            let batch = match step % 2 {
+                0 => Batch::new().put("shared/0", format!("{round} and {step}")).delete("shared/1"),
+                _ => Batch::new().put("shared/1", format!("{round} and {step}")).delete("shared/0"),
+            };
+            apply(&other, &recorder, batch.lock("shared")).await;
             step += 1;
         }
         waiting.await.unwrap();

@@ -111,7 +111,12 @@ pub(super) fn validation(ctx: &mut Context<'_>) -> Validation {
     let enabled =
         ctx.truth("validation.enabled").unwrap_or(false) || !ctx.truth("validation.disabled").unwrap_or(false);
     let (urls, indexes) = (urls(ctx), indexes(ctx));
-    if enabled { Validation { urls, indexes } } else { Validation { urls: UrlRules::Any, indexes: IndexRules::None } }
+    let blobs_required = ctx.word("homeport.missingBlobs").as_deref() != Some("accept");
+    if enabled {
+        Validation { urls, indexes, blobs_required }
+    } else {
+        Validation { urls: UrlRules::Any, indexes: IndexRules::None, blobs_required }
+    }
 }
 
 /// Without a rule every URL is accepted: non-distributable layers have one, and a registry that is to take any image must

@@ -5,6 +5,7 @@ use super::{Key, fixed, live, ours_fixed, ours_live, refused};
 
 const ANONYMOUS: &[&str] = &["none", "pull", "all"];
 const ACCESS: &[&str] = &["READ", "FULL"];
+const MISSING_BLOBS: &[&str] = &["refuse", "accept"];
 const METRICS: &[&str] = &["off", "open", "authenticated"];
 
 pub(super) const AUTH: &[Key] = &[
@@ -98,10 +99,16 @@ pub(super) const HOMEPORT: &[Key] = &[
     ours_live("homeport.limits.write.maxRunning", Count, "0", "the same for requests that write"),
     ours_live("homeport.limits.write.maxInQueue", Count, "0", ""),
     ours_live("homeport.limits.write.maxWaitInQueue", Span, "0s", ""),
-    ours_live("homeport.limits.maxConnections", Count, "10000", "open connections; the next ones wait to be accepted"),
-    ours_live("homeport.limits.manifestBytes", Size, "4MiB", "largest manifest; at least 4KiB, at most 64MiB"),
-    ours_live("homeport.limits.maxUploadBytes", Size, "", "largest blob; no limit when left out"),
     ours_live(
+        "homeport.missingBlobs",
+        Choice(MISSING_BLOBS),
+        "refuse",
+        "manifests with a config or layers that are not in the repository: refuse or accept",
+    ),
+    ours_fixed("homeport.limits.maxConnections", Count, "10000", "open connections; the next ones wait to be accepted"),
+    ours_fixed("homeport.limits.manifestBytes", Size, "4MiB", "largest manifest; at least 4KiB, at most 64MiB"),
+    ours_live("homeport.limits.maxUploadBytes", Size, "", "largest blob; no limit when left out"),
+    ours_fixed(
         "homeport.uploads.expiry",
         Span,
         "",

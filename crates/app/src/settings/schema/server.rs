@@ -60,7 +60,7 @@ pub(super) const HTTP: &[Key] = &[
         "signs upload state; must be the same in all replicas. Without it a random one is made at each start",
     ),
     live("http.relativeurls", Bool, "false", "`Location` headers without scheme and host"),
-    live("http.draintimeout", Duration, "30s", "how long a stop waits for requests in flight"),
+    fixed("http.draintimeout", Duration, "30s", "how long a stop waits for requests in flight"),
     live("http.headers.*", TextList, "", "added to every answer"),
     fixed("http.http2.disabled", Bool, "false", "no HTTP/2 over TLS"),
     fixed("http.h2c.enabled", Bool, "false", "HTTP/2 without TLS"),
@@ -71,19 +71,19 @@ pub(super) const HTTP: &[Key] = &[
     live("http.tls.certificate", Text, "", "PEM file; the file is read again when it changes"),
     live("http.tls.key", Text, "", "PEM file; the file is read again when it changes"),
     live("http.tls.clientcas", TextList, "", "PEM files of the authorities for client certificates"),
-    live(
+    fixed(
         "http.tls.clientauth",
         Choice(CLIENT_AUTH),
         "require-and-verify-client-cert",
         "only with `http.tls.clientcas`",
     ),
-    live(
+    fixed(
         "http.tls.minimumtls",
         Choice(MINIMUM_TLS),
         "tls1.2",
         "lower versions are raised to `tls1.2` with a warning; OpenShift's spelling (`VersionTLS12`) works too",
     ),
-    live(
+    fixed(
         "http.tls.ciphersuites",
         TextList,
         "",

@@ -100,12 +100,13 @@ fn write_replayed(disk: &Disk, dead: &[Dead]) -> io::Result<()> {
 
 /// Removes the logs that are in the tree, in this start or in the one before.
 fn finish_removal(disk: &Disk) -> io::Result<()> {
-    let mut text = String::new();
-    match disk.open_file(REPLAYED) {
+    let mut file: File = match disk.open_file(REPLAYED) {
         Err(rustix::io::Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error.into()),
-        Ok(file) => drop(io::Read::read_to_string(&mut File::from(file), &mut text)),
-    }
+        other => other?.into(),
+    };
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
     let (list, sum) = text.split_at(text.rfind('\n').map_or(0, |end| end + 1));
     // A list that is not whole was not safe yet, so none of its logs has been touched.
     if sum == format!("{:08x}", crc32fast::hash(list.as_bytes())) {

@@ -1,0 +1,112 @@
+//! A driver that makes trouble.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use storage::{Batch, Driver, Eventually, ListPage, Object, Result, Stat, Task, Writer};
+
+/// Wraps a driver.
+pub(crate) struct Troubled<D> {
+    inner: Arc<D>,
+    one_by_one: bool,
+    random: Option<Random>,
+}
+
+impl<D> Troubled<D> {
+    /// Hands on the changes of a batch one by one. A part of a batch is always a beginning of it; with a driver below that
+    /// can be cut, every beginning is met.
+    pub(crate) fn one_by_one(inner: Arc<D>) -> Self {
+        Self { inner, one_by_one: true, random: None }
+    }
+
+    /// Lets others run before and after each call, as chance has it.
+    pub(crate) fn yielding(inner: Arc<D>, seed: u64) -> Self {
+        Self { inner, one_by_one: false, random: Some(Random::new(seed)) }
+    }
+
+    async fn pause(&self) {
+        let count = self.random.as_ref().map_or(0, |random| random.below(5));
+        for _ in 0..count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl<D: Driver> Driver for Troubled<D> {
+    fn stat<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Stat>> {
+        self.inner.stat(key)
+    }
+
+    fn get<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<Bytes>> {
+        Eventually::pending(async move {
+            self.pause().await;
+            let answer = self.inner.get(key, max).await;
+            self.pause().await;
+            answer
+        })
+    }
+
+    fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
+        self.inner.open(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Eventually<'a, Result<ListPage>> {
+        Eventually::pending(async move {
+            self.pause().await;
+            let answer = self.inner.list(prefix, after, limit).await;
+            self.pause().await;
+            answer
+        })
+    }
+
+    fn apply(&self, batch: Batch) -> Task<'_, ()> {
+        Box::pin(async move {
+            self.pause().await;
+            if self.one_by_one {
+                for op in batch.ops {
+                    self.inner.apply(Batch { ops: vec![op], locks: batch.locks.clone() }).await?;
+                }
+            } else {
+                self.inner.apply(batch).await?;
+            }
+            self.pause().await;
+            Ok(())
+        })
+    }
+
+    fn writer(&self, size_hint: Option<u64>) -> Task<'_, Box<dyn Writer>> {
+        self.inner.writer(size_hint)
+    }
+
+    fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>> {
+        self.inner.resume(handle, offset)
+    }
+
+    fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
+        self.inner.discard(handle)
+    }
+
+    fn probe(&self) -> Task<'_, ()> {
+        self.inner.probe()
+    }
+
+    fn close(&self) -> Task<'_, ()> {
+        self.inner.close()
+    }
+}
+
+/// Random numbers from a seed (splitmix64).
+pub(crate) struct Random(AtomicU64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    pub(crate) fn below(&self, bound: usize) -> usize {
+        let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap_or(0)
+    }
+}

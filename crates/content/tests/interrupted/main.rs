@@ -1,0 +1,9 @@
+//! Operations that are cut off, and operations that meet: what storage then holds is never half of anything.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "assertions")]
+
+mod cut;
+mod drivers;
+mod model;
+mod races;
+mod world;

@@ -1,0 +1,24 @@
+//! The HTTP API of the built binary, as clients and administrators meet it.
+//!
+//! Every server is checked when a test is done with it: no panic, and no answer 500.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests; clippy knows only functions marked as such")]
+
+mod support;
+
+mod access;
+mod addresses;
+mod clients;
+mod command;
+mod hostile;
+mod lifecycle;
+mod limits;
+mod lists;
+mod manifests;
+mod observe;
+mod reads;
+mod reload;
+mod storage;
+mod tls;
+mod tokens;
+mod uploads;
