@@ -7,9 +7,7 @@ use crate::{Error, Result, Store, layout};
 use oci::{Descriptor, Digest, Manifest, Page, RepoName, Tag};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Longest record of one referrer: a descriptor with the annotations of a manifest.
-const RECORD_MAX: usize = 4 << 20;
+use storage::INLINE_MAX;
 
 /// All referrers of a subject that come from records, as of a listing.
 #[derive(Debug)]
@@ -91,8 +89,12 @@ impl Store {
         let mut entries = Vec::with_capacity(list.names.len());
         for name in list.names.iter() {
             let Some(digest) = layout::parse_referrer(name.text) else { continue };
-            match self.driver.get(&format!("{key}/{}", name.text), RECORD_MAX).await {
-                Ok(record) => entries.extend(read_record(&record, digest)),
+            match self.driver.get(&format!("{key}/{}", name.text), INLINE_MAX).await {
+                Ok(record) => match read_record(&record, digest) {
+                    Some(entry) => entries.push(entry),
+                    // Too large for a record, or damaged.
+                    None => entries.extend(self.described(repo, subject, digest).await?),
+                },
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -125,13 +127,21 @@ impl Store {
         let mut entries = Vec::new();
         for child in index.manifests {
             // Lists of clients race and go stale: only what is here counts, described as it describes itself.
-            let Ok((_, stored)) = self.manifest(repo, oci::Reference::Digest(child.digest)).await else { continue };
-            let Ok(manifest) = Manifest::parse(&stored.bytes, None) else { continue };
-            if manifest.subject.as_ref().is_some_and(|found| found.digest == *subject) {
-                entries.extend(entry(&manifest.as_referrer(child.digest, stored.bytes.len())));
-            }
+            entries.extend(self.described(repo, subject, child.digest).await?);
         }
         Ok(entries)
+    }
+
+    /// A referrer, described by itself.
+    async fn described(&self, repo: RepoName<'_>, subject: &Digest, digest: Digest) -> Result<Option<Entry>> {
+        let stored = match self.manifest(repo, oci::Reference::Digest(digest)).await {
+            Ok((_, stored)) => stored,
+            Err(Error::ManifestUnknown) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Ok(manifest) = Manifest::parse(&stored.bytes, None) else { return Ok(None) };
+        let refers = manifest.subject.as_ref().is_some_and(|found| found.digest == *subject);
+        Ok(if refers { entry(&manifest.as_referrer(digest, stored.bytes.len())) } else { None })
     }
 }
 

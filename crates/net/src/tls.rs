@@ -34,6 +34,8 @@ pub struct TlsSettings {
     pub minimum_version: TlsVersion,
     /// IANA names of the permitted cipher suites; empty means all that are known, which are all good ones.
     pub cipher_suites: Vec<String>,
+    /// Offer HTTP/2 beside HTTP/1.1.
+    pub http2: bool,
 }
 
 /// What is expected of clients. The names are those of distribution's `clientauth`.

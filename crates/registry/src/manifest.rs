@@ -57,7 +57,7 @@ pub(crate) async fn put(
     call: &Call<'_>,
     name: RepoName<'_>,
     reference: Reference<'_>,
-    body: RequestBody,
+    body: &mut RequestBody,
     record: &mut Record,
 ) -> Result<Response<Body>> {
     record.reference(&reference);
@@ -121,20 +121,18 @@ fn invalid_reference(text: &str) -> Error {
     }
 }
 
-async fn read(mut body: RequestBody, limit: usize) -> Result<Bytes> {
+async fn read(body: &mut RequestBody, limit: usize) -> Result<Bytes> {
     let too_large = || {
         Error::new(ErrorCode::SizeInvalid, format!("manifest is larger than {limit} bytes"))
             .status(StatusCode::PAYLOAD_TOO_LARGE)
     };
     if body.content_length().is_some_and(|length| length > limit as u64) {
-        crate::upload::drain(&mut body).await;
         return Err(too_large());
     }
     let mut bytes = BytesMut::with_capacity(usize::try_from(body.content_length().unwrap_or(0)).unwrap_or(0));
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|error| body_error(&error))?;
         if bytes.len() + chunk.len() > limit {
-            crate::upload::drain(&mut body).await;
             return Err(too_large());
         }
         bytes.extend_from_slice(&chunk);

@@ -12,7 +12,11 @@ use oci::{ErrorCode, Query, Route, RouteError};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// After a refusal this much of the body is still read, so that the client gets to see the answer.
+const DRAIN_BYTES_MAX: u64 = 8 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The registry as a handler of connections.
 #[derive(Clone)]
@@ -129,14 +133,34 @@ async fn handle(registry: Arc<Registry>, request: http::Request<Incoming>, conne
         live: &live,
     };
     let mut record = Record::new(&request, started);
-    let body = RequestBody::new(body, live.body_idle);
-    let result = dispatch(&registry, &request, body, &mut record).await;
+    let mut body = RequestBody::new(body, live.body_idle);
+    let announced = body.content_length();
+    let result = dispatch(&registry, &request, &mut body, &mut record).await;
+    // A client that waits to be asked for the body has not sent it, and should not.
+    let held_back = parts.headers.contains_key(header::EXPECT) && body.content_length() == announced;
+    if result.is_err() && !held_back {
+        drain(&mut body).await;
+    }
     let mut response = result.unwrap_or_else(|mut error| {
         record.refused(&error.code(), error.take_cause());
         error.into_response()
     });
     finish_headers(&mut response, &live, request.path);
     record.finish(&registry, &live, response, in_flight)
+}
+
+/// Reads on for a moment: closing a connection with unread data would take the answer away from the client.
+async fn drain(body: &mut RequestBody) {
+    let mut left = DRAIN_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(chunk)) = body.chunk().await {
+            left = left.saturating_sub(chunk.len() as u64);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    drop(tokio::time::timeout(DRAIN_TIME_MAX, reading).await);
 }
 
 fn finish_headers(response: &mut Response<Body>, live: &Live, path: &str) {
@@ -153,7 +177,7 @@ fn finish_headers(response: &mut Response<Body>, live: &Live, path: &str) {
 async fn dispatch(
     registry: &Arc<Registry>,
     request: &Request<'_>,
-    body: RequestBody,
+    body: &mut RequestBody,
     record: &mut Record,
 ) -> Result<Response<Body>> {
     let identity = registry.identity.load_full();
@@ -195,7 +219,7 @@ async fn run(
     call: &Call<'_>,
     route: Route<'_>,
     ticket: Option<crate::ticket::Checked>,
-    body: RequestBody,
+    body: &mut RequestBody,
     record: &mut Record,
 ) -> Result<Response<Body>> {
     let method = call.request.method;

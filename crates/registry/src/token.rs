@@ -22,7 +22,11 @@ struct Wish {
 }
 
 /// `GET`, `POST /token`
-pub(crate) async fn answer(identity: &Identity, request: &Request<'_>, body: RequestBody) -> Result<Response<Body>> {
+pub(crate) async fn answer(
+    identity: &Identity,
+    request: &Request<'_>,
+    body: &mut RequestBody,
+) -> Result<Response<Body>> {
     let Some(tokens) = &identity.tokens else {
         return Err(Error::new(ErrorCode::Unsupported, "this registry is open to everybody, it issues no tokens")
             .status(StatusCode::NOT_FOUND));
@@ -59,7 +63,7 @@ fn from_query(identity: &Identity, request: &Request<'_>) -> Result<Wish> {
     })
 }
 
-async fn from_form(mut body: RequestBody) -> Result<Wish> {
+async fn from_form(body: &mut RequestBody) -> Result<Wish> {
     let mut form = Vec::new();
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|error| body_error(&error))?;

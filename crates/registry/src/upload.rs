@@ -12,11 +12,7 @@ use content::{SessionId, Ticket, Upload};
 use http::{Method, Response, StatusCode, header};
 use net::{Body, RequestBody, RequestBodyError};
 use oci::{Algorithm, ChunkRange, Digest, ErrorCode, RepoName, Route};
-use std::time::{Duration, SystemTime};
-
-/// After a refusal this much of the body is still read, so that the client gets to see the answer.
-const DRAIN_BYTES_MAX: u64 = 8 << 20;
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+use std::time::SystemTime;
 
 /// The ticket in the address, when it is ours.
 pub(crate) fn ticket(registry: &Registry, request: &Request<'_>, route: &Route<'_>) -> Option<Checked> {
@@ -49,7 +45,7 @@ pub(crate) fn ended_token(ticket: Option<&Checked>, request: &Request<'_>, ident
 pub(crate) async fn begin(
     call: &Call<'_>,
     name: RepoName<'_>,
-    mut body: RequestBody,
+    body: &mut RequestBody,
     record: &mut Record,
 ) -> Result<Response<Body>> {
     call.writable()?;
@@ -77,7 +73,7 @@ pub(crate) async fn begin(
     let more = body.content_length();
     check_size(call, more.unwrap_or(0))?;
     let mut upload = call.registry.store.upload_open(name, ticket.id, Some(&ticket), more).await?;
-    receive(call, &mut upload, &mut body).await?;
+    receive(call, &mut upload, body).await?;
     commit(call, upload, name, digest, record).await
 }
 
@@ -104,30 +100,26 @@ pub(crate) async fn session(
     name: RepoName<'_>,
     session: &str,
     ticket: Option<Checked>,
-    mut body: RequestBody,
+    body: &mut RequestBody,
     record: &mut Record,
 ) -> Result<Response<Body>> {
     let unknown = || Error::from(content::Error::UploadUnknown);
     let id = SessionId::parse(session).ok_or_else(unknown)?;
     let ticket = ticket.map(|checked| checked.ticket);
-    let result = match *call.request.method {
+    match *call.request.method {
         Method::GET | Method::HEAD => {
             let ticket = call.registry.store.upload_status(name, id, ticket.as_ref()).await?;
             Ok(progress(call, StatusCode::NO_CONTENT, &ticket))
         }
-        Method::PATCH => chunk(call, name, id, ticket.as_ref(), &mut body, record).await,
-        Method::PUT => finish(call, name, id, ticket.as_ref(), &mut body, record).await,
+        Method::PATCH => chunk(call, name, id, ticket.as_ref(), body, record).await,
+        Method::PUT => finish(call, name, id, ticket.as_ref(), body, record).await,
         Method::DELETE => {
             call.writable()?;
             call.registry.store.upload_cancel(name, id, ticket.as_ref()).await?;
             Ok(respond::empty(StatusCode::NO_CONTENT))
         }
-        _ => return Err(Error::method("GET, HEAD, PATCH, PUT, DELETE")),
-    };
-    if result.is_err() {
-        drain(&mut body).await;
+        _ => Err(Error::method("GET, HEAD, PATCH, PUT, DELETE")),
     }
-    result
 }
 
 async fn chunk(
@@ -300,18 +292,4 @@ pub(crate) fn body_error(error: &RequestBodyError) -> Error {
         RequestBodyError::Stalled(_) => refusal.status(StatusCode::REQUEST_TIMEOUT),
         RequestBodyError::Aborted(_) => refusal,
     }
-}
-
-/// Reads on for a moment: closing a connection with unread data would take the answer away from the client.
-pub(crate) async fn drain(body: &mut RequestBody) {
-    let mut left = DRAIN_BYTES_MAX;
-    let reading = async {
-        while let Some(Ok(chunk)) = body.chunk().await {
-            left = left.saturating_sub(chunk.len() as u64);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    drop(tokio::time::timeout(DRAIN_TIME_MAX, reading).await);
 }

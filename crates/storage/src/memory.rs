@@ -2,7 +2,7 @@
 
 use crate::driver::check_key;
 use crate::{
-    Batch, Buffer, Driver, Error, ErrorKind, Eventually, ListPage, NamesBuilder, Object, ObjectBody, Op, PutMode,
+    Batch, Buffer, Driver, Error, ErrorKind, Eventually, INLINE_MAX, ListPage, NamesBuilder, Object, ObjectBody, Op, PutMode,
     Result, Stat, Task, Writer,
 };
 use bytes::Bytes;
@@ -76,6 +76,9 @@ impl Driver for MemoryDriver {
         Box::pin(async move {
             for op in &batch.ops {
                 check_key(op.key())?;
+                if matches!(op, Op::Put { data, .. } if data.len() > INLINE_MAX) {
+                    return Err(Error::new(ErrorKind::TooLarge, "put", op.key(), "too large for a batch"));
+                }
             }
             let mut objects = self.objects();
             for op in batch.ops {

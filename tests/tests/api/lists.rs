@@ -40,10 +40,7 @@ fn tags_page_by_page() -> Result<()> {
     let tags = ["0", "A", "B_", "_x", "a", "a.b", "a-b", "b", "latest", "v1.10", "v1.9"];
     let query: Vec<_> = tags.iter().map(|tag| format!("tag={tag}")).collect();
     client.push_image("a/b", "latest", &image)?;
-    assert_eq!(
-        put(&client, "a/b", &format!("latest?{}", query.join("&")), OCI_MANIFEST, &image.manifest)?.status,
-        201
-    );
+    assert_eq!(put(&client, "a/b", &format!("latest?{}", query.join("&")), OCI_MANIFEST, &image.manifest)?.status, 201);
     let mut sorted = tags.map(str::to_owned).to_vec();
     sorted.sort();
 
@@ -56,7 +53,8 @@ fn tags_page_by_page() -> Result<()> {
         assert_eq!(pages.len(), sorted.len().div_ceil(n), "n={n}: no empty page at the end");
         assert_eq!(pages.concat(), sorted);
     }
-    let after = |last: &str| Ok::<_, anyhow::Error>(names(&client.get(&format!("/v2/a/b/tags/list?last={last}"))?, "tags"));
+    let after =
+        |last: &str| Ok::<_, anyhow::Error>(names(&client.get(&format!("/v2/a/b/tags/list?last={last}"))?, "tags"));
     assert_eq!(after("b")?, ["latest", "v1.10", "v1.9"]);
     assert_eq!(after("c")?, ["latest", "v1.10", "v1.9"], "a tag that is not there");
     assert_eq!(after("zzz")?, [""; 0]);
@@ -156,7 +154,8 @@ fn referrers_of_present_and_absent_subjects() -> Result<()> {
     let two = push_referrer(&client, "a", &subject, "application/vnd.test.two")?;
     client.push_manifest("a", "subject", OCI_MANIFEST, &subject)?;
     // An index may refer as well, and without an artifactType the config's type stands for it.
-    let list_of_two = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [], "subject": child(OCI_MANIFEST, &subject)});
+    let list_of_two =
+        json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [], "subject": child(OCI_MANIFEST, &subject)});
     let three = list_of_two.to_string().into_bytes();
     assert_eq!(put(&client, "a", "three", OCI_INDEX, &three)?.header("oci-subject"), digest(&subject));
     let four = manifest(EMPTY, &[], json!({"subject": child(OCI_MANIFEST, &subject)}));
@@ -239,11 +238,7 @@ fn cosign_fallback_tags_from_before_are_merged_in() -> Result<()> {
     // As cosign and oras write it where the API is missing: with an entry that lies about itself, one that is not here, and
     // one that refers to something else.
     let other = push_referrer(&client, "a", b"another subject", "a/other")?;
-    let fallback = index(&[
-        child(OCI_MANIFEST, &known),
-        child(OCI_MANIFEST, b"gone"),
-        child(OCI_MANIFEST, &other),
-    ]);
+    let fallback = index(&[child(OCI_MANIFEST, &known), child(OCI_MANIFEST, b"gone"), child(OCI_MANIFEST, &other)]);
     client.push_manifest("a", &name.replace(':', "-"), OCI_INDEX, &fallback)?;
     assert_eq!(digests(&client.get(&list)?), [digest(&known)], "no duplicate, nothing made up");
 

@@ -157,7 +157,8 @@ fn what_is_no_manifest_is_refused_with_a_reason() -> Result<()> {
     let client = server.client();
     let good = small(&client, "a", json!({}))?;
     let bomb = |open: &str, close: &str| {
-        format!(r#"{{"schemaVersion":2,"annotations":{}1{}}}"#, open.repeat(200_000), close.repeat(200_000)).into_bytes()
+        format!(r#"{{"schemaVersion":2,"annotations":{}1{}}}"#, open.repeat(200_000), close.repeat(200_000))
+            .into_bytes()
     };
     for (content_type, bytes, word) in [
         (OCI_INDEX, good.clone(), "mediaType"),
@@ -390,7 +391,8 @@ fn the_same_tag_from_many_clients_at_once_is_one_of_theirs() -> Result<()> {
     std::thread::scope(|scope| {
         for bytes in &manifests {
             let client = client.clone();
-            scope.spawn(move || (0..5).for_each(|_| drop(client.push_manifest("a", "t", OCI_MANIFEST, bytes).unwrap())));
+            scope
+                .spawn(move || (0..5).for_each(|_| drop(client.push_manifest("a", "t", OCI_MANIFEST, bytes).unwrap())));
         }
     });
     let got = client.get("/v2/a/manifests/t")?;

@@ -9,7 +9,8 @@ use e2e::Server;
 /// Builds `localhost/built` from busybox alone.
 fn build(desk: &Desk) -> Result<Option<Tool<'_>>> {
     let (Some(buildah), Some(rootfs)) = (desk.tool("buildah"), rootfs(desk)?) else { return Ok(None) };
-    let file = "FROM scratch\nCOPY bin /bin\nRUN [\"/bin/busybox\", \"touch\", \"/made\"]\nENTRYPOINT [\"/bin/busybox\"]\n";
+    let file =
+        "FROM scratch\nCOPY bin /bin\nRUN [\"/bin/busybox\", \"touch\", \"/made\"]\nENTRYPOINT [\"/bin/busybox\"]\n";
     desk.write("Containerfile", file)?;
     buildah.ok(&format!("build --isolation chroot -t built -f Containerfile {}", rootfs.display()))?;
     Ok(Some(buildah))
@@ -22,7 +23,8 @@ fn build_push_pull() -> Result<()> {
     let server = Server::open()?;
     let to = format!("{}/team/built", server.address());
     for (format, media_type) in [("oci", OCI_IMAGE), ("v2s2", DOCKER_IMAGE)] {
-        let line = format!("push --tls-verify=false --digestfile digest --format {format} built docker://{to}:{format}");
+        let line =
+            format!("push --tls-verify=false --digestfile digest --format {format} built docker://{to}:{format}");
         buildah.ok(&line)?;
         let answer = manifest(&server.client(), "team/built", format)?;
         assert_eq!(answer.header("content-type"), media_type);

@@ -1,7 +1,7 @@
 //! crane: push, pull, list, delete, copy.
 
 use crate::desk::Desk;
-use crate::material::{DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX, digest_of, layer, pack, rootfs};
+use crate::material::{self, DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX, digest_of, layer, pack, rootfs};
 use crate::view::{manifest, tags, view};
 use anyhow::Result;
 use e2e::Server;
@@ -79,19 +79,13 @@ fn index_of_two_platforms() -> Result<()> {
     let Some(crane) = desk.tool("crane") else { return Ok(()) };
     let server = Server::open()?;
     let host = server.address();
-    let mut digests = Vec::new();
-    for platform in ["amd64", "arm64"] {
-        let (layer, image) = (layer(&desk, platform)?, format!("{host}/team/app:{platform}"));
-        crane.ok(&format!("append --oci-empty-base --new_layer {} --new_tag {image}", layer.display()))?;
-        crane.ok(&format!("mutate {image} --set-platform linux/{platform} --tag {image}"))?;
-        digests.push(crane.ok(&format!("digest {image}"))?);
-    }
     let index = format!("{host}/team/app:all");
-    crane.ok(&format!("index append -m {host}/team/app:amd64 -m {host}/team/app:arm64 -t {index}"))?;
+    material::index(&desk, &crane, &format!("{host}/team/app"))?;
     let answer = manifest(&server.client(), "team/app", "all")?;
     assert_eq!(answer.header("content-type"), OCI_INDEX);
-    for (platform, digest) in ["amd64", "arm64"].iter().zip(&digests) {
-        assert_eq!(&crane.ok(&format!("digest --platform linux/{platform} {index}"))?, digest);
+    for platform in ["amd64", "arm64"] {
+        let digest = crane.ok(&format!("digest {host}/team/app:{platform}"))?;
+        assert_eq!(crane.ok(&format!("digest --platform linux/{platform} {index}"))?, digest);
     }
     crane.ok(&format!("validate --remote {index}"))?;
     // The whole index into another repository, and out of there.
@@ -110,8 +104,7 @@ fn copy_mounts_instead_of_sending() -> Result<()> {
     let Some(crane) = desk.tool("crane") else { return Ok(()) };
     let server = Server::open()?;
     let host = server.address();
-    let layer = layer(&desk, "one")?;
-    crane.ok(&format!("append --new_layer {} --new_tag {host}/from/app:1", layer.display()))?;
+    material::image(&desk, &crane, &format!("{host}/from/app:1"), "one")?;
     let said = crane.done(&format!("copy {host}/from/app:1 {host}/to/deep/folder/app:2"))?.stderr;
     assert!(said.contains("mounted blob") && !said.contains("pushed blob"), "{said}");
     crane.ok(&format!("validate --remote {host}/to/deep/folder/app:2"))?;
@@ -127,7 +120,7 @@ fn delete_by_tag_and_by_digest() -> Result<()> {
     let server = Server::open()?;
     let to = format!("{}/team/app", server.address());
     for (tag, text) in [("1", "one"), ("2", "two")] {
-        crane.ok(&format!("append --new_layer {} --new_tag {to}:{tag}", layer(&desk, text)?.display()))?;
+        material::image(&desk, &crane, &format!("{to}:{tag}"), text)?;
     }
     crane.ok(&format!("tag {to}:1 also-1"))?;
     crane.ok(&format!("delete {to}:1"))?;
@@ -163,7 +156,10 @@ fn catalog_and_tags_over_pages() -> Result<()> {
     assert_eq!(listed.lines().collect::<Vec<_>>(), repos);
     let listed = crane.ok(&format!("ls {}/project-0/app-0", server.address()))?;
     assert_eq!(listed.lines().count(), 11);
-    assert_eq!(view(&client, &[])?.keys().filter(|key| key.contains(':') && !key.contains('@') && !key.contains(' ')).count(), 20);
+    assert_eq!(
+        view(&client, &[])?.keys().filter(|key| key.contains(':') && !key.contains('@') && !key.contains(' ')).count(),
+        20
+    );
     Ok(())
 }
 
@@ -176,8 +172,7 @@ fn names_with_folders() -> Result<()> {
     let host = server.address();
     let names = ["ns/app", "ns/a/app", "ns/a/b/app", "ns/a/b/c/d/e/app", "ns/a"];
     for name in names {
-        let layer = layer(&desk, &name.replace('/', "-"))?;
-        crane.ok(&format!("append --new_layer {} --new_tag {host}/{name}:1", layer.display()))?;
+        material::image(&desk, &crane, &format!("{host}/{name}:1"), &name.replace('/', "-"))?;
     }
     let mut digests = Vec::new();
     for name in names {

@@ -129,7 +129,6 @@ impl Desk {
             ("XDG_CONFIG_HOME", "home/.config"),
             ("XDG_CACHE_HOME", "home/.cache"),
             ("XDG_DATA_HOME", "home/.local/share"),
-            ("DOCKER_CONFIG", "home/.docker"),
             ("CONTAINERS_CONF", "containers.conf"),
             ("CONTAINERS_STORAGE_CONF", "storage.conf"),
             ("CONTAINERS_REGISTRIES_CONF", "registries.conf"),
@@ -140,8 +139,7 @@ impl Desk {
         for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
             command.env(name, "http://127.0.0.1:9");
         }
-        command.env("COSIGN_PASSWORD", "secret")
-    .env("NO_COLOR", "1");
+        command.env("COSIGN_PASSWORD", "secret").env("NO_COLOR", "1");
         command
     }
 }

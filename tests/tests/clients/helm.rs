@@ -15,7 +15,10 @@ fn charts() -> Result<()> {
     let versions = ["1.0.0", "1.1.0", "1.2.3+build.7", "2.0.0-rc.1", "2.0.0"];
     for version in versions {
         desk.write("demo/Chart.yaml", &format!("apiVersion: v2\nname: demo\nversion: {version}\n"))?;
-        desk.write("demo/templates/map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Chart.Name }}'}\n")?;
+        desk.write(
+            "demo/templates/map.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Chart.Name }}'}\n",
+        )?;
         helm.ok(&format!("package demo -d {}", desk.text("packages")))?;
         helm.ok(&format!("push {}/demo-{version}.tgz {charts} --plain-http", desk.text("packages")))?;
     }

@@ -1,6 +1,6 @@
 //! What the tests push.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Tool};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,22 @@ pub(crate) fn layer(desk: &Desk, text: &str) -> Result<PathBuf> {
     let folder = format!("layers/{text}");
     desk.write(&format!("{folder}/hello"), text)?;
     pack(desk, &desk.path(&folder), text)
+}
+
+/// Pushes an OCI image of one layer with crane.
+pub(crate) fn image(desk: &Desk, crane: &Tool<'_>, to: &str, text: &str) -> Result<()> {
+    crane.ok(&format!("append --oci-empty-base --new_layer {} --new_tag {to}", layer(desk, text)?.display()))?;
+    Ok(())
+}
+
+/// Pushes images for two platforms with crane, `<to>:amd64` and `<to>:arm64`, and the index of both, `<to>:all`.
+pub(crate) fn index(desk: &Desk, crane: &Tool<'_>, to: &str) -> Result<()> {
+    for platform in ["amd64", "arm64"] {
+        image(desk, crane, &format!("{to}:{platform}"), platform)?;
+        crane.ok(&format!("mutate {to}:{platform} --set-platform linux/{platform} --tag {to}:{platform}"))?;
+    }
+    crane.ok(&format!("index append -m {to}:amd64 -m {to}:arm64 -t {to}:all"))?;
+    Ok(())
 }
 
 /// A folder as `<name>.tar.gz`.

@@ -49,7 +49,9 @@ fn attach_discover_copy() -> Result<()> {
     assert!(found.contains("application/x-scan") && !found.contains("application/x-sbom"), "{found}");
     // An attachment of an attachment, then the tree is copied.
     let sbom = referrers(&client, "team/app", &subject)?.remove(0);
-    oras.ok(&format!("attach --plain-http --artifact-type application/x-deep {host}/team/app@{sbom} scan.json:application/json"))?;
+    oras.ok(&format!(
+        "attach --plain-http --artifact-type application/x-deep {host}/team/app@{sbom} scan.json:application/json"
+    ))?;
     oras.ok(&format!("cp -r --from-plain-http --to-plain-http {host}/team/app:1 {host}/copy/app:1"))?;
     assert_eq!(referrers(&client, "copy/app", &subject)?, referrers(&client, "team/app", &subject)?);
     assert_eq!(referrers(&client, "copy/app", &sbom)?.len(), 1);
@@ -69,7 +71,9 @@ fn fallback_tags_and_api_are_one_list() -> Result<()> {
     let subject = client.push_image("team/app", "1", &Image::new(1, &[1000]))?;
     desk.write("a.json", "{}")?;
     for kind in ["tag", "api"] {
-        let line = format!("attach --plain-http --distribution-spec v1.1-referrers-{kind} --artifact-type application/x-{kind}");
+        let line = format!(
+            "attach --plain-http --distribution-spec v1.1-referrers-{kind} --artifact-type application/x-{kind}"
+        );
         oras.ok(&format!("{line} {host}/team/app:1 a.json:application/json"))?;
     }
     assert_eq!(tags(&client, "team/app")?, ["1".to_owned(), subject.replace(':', "-")]);

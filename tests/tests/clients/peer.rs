@@ -45,9 +45,9 @@ impl<'a> Old<'a> {
         Ok(Running { daemon, address: format!("127.0.0.1:{port}") })
     }
 
-    /// Its garbage collection, without `-m`.
-    pub(crate) fn garbage_collect(&self) -> Result<String> {
-        self.desk.program(self.program.clone()).ok(&format!("garbage-collect {}", self.config.display()))
+    /// Its garbage collection.
+    pub(crate) fn garbage_collect(&self, option: &str) -> Result<String> {
+        self.desk.program(self.program.clone()).ok(&format!("garbage-collect {option} {}", self.config.display()))
     }
 }
 

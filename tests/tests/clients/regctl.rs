@@ -42,7 +42,10 @@ fn chunked_upload() -> Result<()> {
     regctl.ok(&format!("registry set {host} --blob-max 1 --blob-chunk 300000"))?;
     let content = e2e::random(3, 2_000_000);
     std::fs::write(desk.path("big"), &content)?;
-    regctl.ok(&format!("artifact put --artifact-type application/x-test --file {} {host}/team/big:1", desk.text("big")))?;
+    regctl.ok(&format!(
+        "artifact put --artifact-type application/x-test --file {} {host}/team/big:1",
+        desk.text("big")
+    ))?;
     let blob = client.get(&format!("/v2/team/big/blobs/{}", e2e::digest(&content)))?;
     assert_eq!((blob.status, blob.body.len()), (200, content.len()));
     std::fs::create_dir(desk.path("out"))?;
@@ -60,7 +63,9 @@ fn index_and_docker_list() -> Result<()> {
     }
     for (tag, media_type) in [("oci", OCI_INDEX), ("docker", DOCKER_LIST)] {
         let index = format!("{host}/team/app:{tag}");
-        regctl.ok(&format!("index create {index} --media-type {media_type} --ref {host}/team/app:amd64 --desc-platform linux/amd64"))?;
+        regctl.ok(&format!(
+            "index create {index} --media-type {media_type} --ref {host}/team/app:amd64 --desc-platform linux/amd64"
+        ))?;
         regctl.ok(&format!("index add {index} --ref {host}/team/app:arm64 --desc-platform linux/arm64"))?;
         let answer = manifest(&client, "team/app", tag)?;
         assert_eq!(answer.header("content-type"), media_type);
@@ -85,7 +90,8 @@ fn referrers_travel_with_the_image() -> Result<()> {
     assert_eq!(referrers(&client, "team/app", &subject)?.len(), 2);
     let listed = regctl.ok(&format!("artifact list {host}/team/app:1 --filter-artifact-type application/x-sbom"))?;
     assert!(listed.contains("application/x-sbom") && !listed.contains("application/x-scan"), "{listed}");
-    let got = regctl.ok(&format!("artifact get --subject {host}/team/app:1 --filter-artifact-type application/x-scan"))?;
+    let got =
+        regctl.ok(&format!("artifact get --subject {host}/team/app:1 --filter-artifact-type application/x-scan"))?;
     assert_eq!(got, "an artifact of application/x-scan");
     regctl.ok(&format!("image copy --referrers {host}/team/app:1 {host}/copy/app:1"))?;
     assert_eq!(referrers(&client, "copy/app", &subject)?, referrers(&client, "team/app", &subject)?);

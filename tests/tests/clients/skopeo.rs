@@ -1,7 +1,7 @@
 //! skopeo: copies between formats and places.
 
 use crate::desk::Desk;
-use crate::material::{DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX, rootfs};
+use crate::material::{self, DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX, rootfs};
 use crate::view::{manifest, tags, view};
 use anyhow::Result;
 use e2e::{Image, Server};
@@ -68,24 +68,25 @@ fn index_and_compression() -> Result<()> {
     let (Some(skopeo), Some(crane)) = (desk.tool("skopeo"), desk.tool("crane")) else { return Ok(()) };
     let server = Server::open()?;
     let (host, client) = (server.address(), server.client());
-    for platform in ["amd64", "arm64"] {
-        let (layer, image) = (crate::material::layer(&desk, platform)?, format!("{host}/team/app:{platform}"));
-        crane.ok(&format!("append --oci-empty-base --new_layer {} --new_tag {image}", layer.display()))?;
-        crane.ok(&format!("mutate {image} --set-platform linux/{platform} --tag {image}"))?;
-    }
-    crane.ok(&format!("index append -m {host}/team/app:amd64 -m {host}/team/app:arm64 -t {host}/team/app:all"))?;
+    material::index(&desk, &crane, &format!("{host}/team/app"))?;
     let plain = "--src-tls-verify=false --dest-tls-verify=false";
     skopeo.ok(&format!("copy {plain} --all docker://{host}/team/app:all docker://{host}/copy/app:all"))?;
     let index = manifest(&client, "copy/app", "all")?;
     assert_eq!(index.header("content-type"), OCI_INDEX);
-    assert_eq!(index.body, manifest(&client, "team/app", "all")?.body);
+    // This version drops fields that it does not know, so only the images are the same, not the index.
+    for platform in [0, 1] {
+        let digest = |index: &e2e::Answer| index.json()["manifests"][platform]["digest"].clone();
+        assert_eq!(digest(&index), digest(&manifest(&client, "team/app", "all")?));
+    }
     // One platform of it only.
     let one = format!("copy {plain} --override-arch arm64 docker://{host}/team/app:all docker://{host}/one/app:1");
     skopeo.ok(&one)?;
     assert_eq!(manifest(&client, "one/app", "1")?.body, manifest(&client, "team/app", "arm64")?.body);
     // Another compression, by way of a folder; skopeo only compresses what is not.
     skopeo.ok(&format!("copy --src-tls-verify=false --dest-decompress docker://{host}/team/app:amd64 dir:plain"))?;
-    skopeo.ok(&format!("copy --dest-tls-verify=false --dest-compress-format zstd dir:plain docker://{host}/zstd/app:1"))?;
+    skopeo.ok(&format!(
+        "copy --dest-tls-verify=false --dest-compress-format zstd dir:plain docker://{host}/zstd/app:1"
+    ))?;
     assert!(manifest(&client, "zstd/app", "1")?.text().contains("tar+zstd"));
     assert!(view(&client, &[])?.len() > 10);
     Ok(())
@@ -94,10 +95,10 @@ fn index_and_compression() -> Result<()> {
 #[test]
 fn sync() -> Result<()> {
     let desk = Desk::new()?;
-    let Some(skopeo) = desk.tool("skopeo") else { return Ok(()) };
+    let (Some(skopeo), Some(crane)) = (desk.tool("skopeo"), desk.tool("crane")) else { return Ok(()) };
     let (from, to) = (Server::open()?, Server::open()?);
     for tag in ["1", "2", "3"] {
-        from.client().push_image("team/app", tag, &Image::new(tag.len() as u64, &[1000, 200_000]))?;
+        material::image(&desk, &crane, &format!("{}/team/app:{tag}", from.address()), tag)?;
     }
     let plain = "--src-tls-verify=false --dest-tls-verify=false";
     skopeo.ok(&format!("sync {plain} --src docker --dest docker {}/team/app {}/team", from.address(), to.address()))?;

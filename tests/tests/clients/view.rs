@@ -74,7 +74,8 @@ fn walk(client: &Client, name: &str, digest: &str, view: &mut View) -> Result<()
     for child in children(&content["manifests"]) {
         walk(client, name, &child, view)?;
     }
-    for blob in children(&content["layers"]).into_iter().chain(content["config"]["digest"].as_str().map(str::to_owned)) {
+    for blob in children(&content["layers"]).into_iter().chain(content["config"]["digest"].as_str().map(str::to_owned))
+    {
         let answer = client.get(&format!("/v2/{name}/blobs/{blob}"))?;
         ensure!(answer.status == 200, "{name}: blob {blob}: {} {}", answer.status, answer.text());
         let actual = if blob.starts_with("sha512") { sha512(&answer.body) } else { e2e::digest(&answer.body) };

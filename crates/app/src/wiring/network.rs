@@ -29,6 +29,7 @@ pub(crate) fn serve_settings(settings: &Settings) -> ServeSettings {
 pub(crate) fn tls(settings: &Settings) -> anyhow::Result<Option<Arc<ReloadingTls>>> {
     let Some(tls) = &settings.http.tls else { return Ok(None) };
     let clients = tls.clients.as_ref();
+    let http2 = settings.http.http2;
     let settings = TlsSettings {
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
@@ -44,6 +45,7 @@ pub(crate) fn tls(settings: &Settings) -> anyhow::Result<Option<Arc<ReloadingTls
             settings::TlsVersion::V13 => TlsVersion::V1_3,
         },
         cipher_suites: tls.cipher_suites.iter().flatten().map(|name| (*name).to_owned()).collect(),
+        http2,
     };
     Ok(Some(Arc::new(ReloadingTls::load(settings)?)))
 }

@@ -75,7 +75,10 @@ pub(super) fn build(settings: &TlsSettings, files: &Files) -> Result<Loaded, Tls
         key: settings.key.clone(),
         source,
     })?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if settings.http2 {
+        config.alpn_protocols.push(b"h2".to_vec());
+    }
+    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(Loaded { config: Arc::new(config), hash: files.hash(), not_after })
 }
 

@@ -66,6 +66,7 @@ fn settings(directory: &Path, client_auth: ClientAuth, verify: bool) -> TlsSetti
         client_auth,
         minimum_version: TlsVersion::V1_2,
         cipher_suites: Vec::new(),
+        http2: true,
     }
 }
 

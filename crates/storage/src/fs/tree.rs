@@ -2,6 +2,7 @@
 
 use super::disk::{Disk, parent};
 use crate::{Op, PutMode};
+use bytes::Bytes;
 use rustix::fs::OFlags;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -35,6 +36,43 @@ pub(super) fn record_time(id: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(id)
 }
 
+/// Carries out the changes of a logged batch in order; on an error tells how many stand.
+pub(super) fn apply_logged(disk: &Disk, ops: &[Op], id: u64) -> Result<(), (usize, io::Error)> {
+    let way = Way::Logged(id);
+    let mut done = 0;
+    while let Some(op) = ops.get(done) {
+        match put_together(disk, &ops[done..], way) {
+            Ok(0) => {
+                apply(disk, op, way).map_err(|error| (done, error))?;
+                done += 1;
+            }
+            Ok(count) => done += count,
+            Err(error) => return Err((done, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Puts at the front of `ops` that go below one directory that does not exist yet, in one step: a new tag is one move.
+/// Returns how many; none when the first is not of that kind.
+fn put_together(disk: &Disk, ops: &[Op], way: Way) -> io::Result<usize> {
+    let Some(Op::Put { key, .. }) = ops.first() else { return Ok(0) };
+    let Some(top) = first_missing(disk, parent(key))? else { return Ok(0) };
+    let below = |op: &Op| match op {
+        Op::Put { key, data, .. } if key.strip_prefix(top).is_some_and(|rest| rest.starts_with('/')) => {
+            Some((key.clone(), data.clone()))
+        }
+        _ => None,
+    };
+    let files: Vec<_> = ops.iter().map_while(below).collect();
+    match put_with_dirs(disk, &files, top, way) {
+        Ok(()) => Ok(files.len()),
+        // Somebody else has made the directory meanwhile.
+        Err(error) if is_race(&error) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
 /// Carries out one change.
 pub(super) fn apply(disk: &Disk, op: &Op, way: Way) -> io::Result<()> {
     let sync = way == Way::Synced;
@@ -55,7 +93,7 @@ pub(super) fn apply(disk: &Disk, op: &Op, way: Way) -> io::Result<()> {
     }
 }
 
-fn put(disk: &Disk, key: &str, data: &[u8], mode: PutMode, way: Way) -> io::Result<()> {
+fn put(disk: &Disk, key: &str, data: &Bytes, mode: PutMode, way: Way) -> io::Result<()> {
     let sync = way == Way::Synced;
     if mode == PutMode::Keep && is_kept(disk, key, data, way)? {
         return if sync { disk.sync_dirs(parent(key)) } else { Ok(()) };
@@ -63,7 +101,7 @@ fn put(disk: &Disk, key: &str, data: &[u8], mode: PutMode, way: Way) -> io::Resu
     let mut last = Ok(());
     for _ in 0..TRIES {
         last = match first_missing(disk, parent(key))? {
-            Some(top) if !sync => put_with_dirs(disk, key, data, top, way),
+            Some(top) if !sync => put_with_dirs(disk, &[(key.to_owned(), data.clone())], top, way),
             _ => put_file(disk, key, data, way),
         };
         match &last {
@@ -115,32 +153,42 @@ fn put_file(disk: &Disk, key: &str, data: &[u8], way: Way) -> io::Result<()> {
     if sync { disk.sync_dirs(parent(key)) } else { Ok(()) }
 }
 
-/// Builds the missing directories with the file in them aside and moves them in place in one step, so that nobody sees
+/// Builds the missing directories with the files in them aside and moves them in place in one step, so that nobody sees
 /// a directory without its content.
-fn put_with_dirs(disk: &Disk, key: &str, data: &[u8], top: &str, way: Way) -> io::Result<()> {
+fn put_with_dirs(disk: &Disk, files: &[(String, Bytes)], top: &str, way: Way) -> io::Result<()> {
     let temp = disk.temp();
-    let built = build_aside(disk, key, data, top, &temp, way).and_then(|()| disk.rename(&temp, top));
+    let built = build_aside(disk, files, top, &temp, way).and_then(|()| disk.rename(&temp, top));
     if built.is_err() {
         drop(disk.remove_tree(&temp));
     }
     built
 }
 
-fn build_aside(disk: &Disk, key: &str, data: &[u8], top: &str, temp: &str, way: Way) -> io::Result<()> {
+fn build_aside(disk: &Disk, files: &[(String, Bytes)], top: &str, temp: &str, way: Way) -> io::Result<()> {
     disk.make_dir(temp)?;
-    let below = key.get(top.len() + 1..).unwrap_or_default();
-    let mut path = temp.to_owned();
-    let mut parts = below.split('/').peekable();
-    while let Some(part) = parts.next() {
-        path.push('/');
-        path.push_str(part);
-        if parts.peek().is_some() {
-            disk.make_dir(&path)?;
+    for (index, (key, data)) in files.iter().enumerate() {
+        let path = format!("{temp}{}", key.get(top.len()..).unwrap_or_default());
+        // The first file's directories are all new; later ones may share them.
+        if index == 0 {
+            make_dirs_below(disk, parent(&path), temp)?
+        } else {
+            disk.make_dirs(parent(&path))?
+        }
+        let file = disk.create(&path, OFlags::empty())?;
+        disk.write_at(&file, &path, 0, data)?;
+        if let Some(time) = way.time() {
+            disk.set_modified(&file, &path, time)?;
         }
     }
-    let file = disk.create(&path, OFlags::empty())?;
-    disk.write_at(&file, &path, 0, data)?;
-    way.time().map_or(Ok(()), |time| disk.set_modified(&file, &path, time))
+    Ok(())
+}
+
+fn make_dirs_below(disk: &Disk, path: &str, base: &str) -> io::Result<()> {
+    if path.len() <= base.len() {
+        return Ok(());
+    }
+    make_dirs_below(disk, parent(path), base)?;
+    disk.make_dir(path)
 }
 
 fn delete_tree(disk: &Disk, prefix: &str, sync: bool) -> io::Result<()> {

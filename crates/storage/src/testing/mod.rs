@@ -5,7 +5,7 @@ mod cut;
 
 pub use cut::CutDriver;
 
-use crate::{Batch, BufferPool, Driver, ErrorKind, ObjectBody, Writer};
+use crate::{Batch, BufferPool, Driver, ErrorKind, INLINE_MAX, ObjectBody, Writer};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -83,6 +83,8 @@ async fn batches(driver: &dyn Driver) {
     assert!(driver.get("b/2/y/z", 10).await.is_err());
     assert!(driver.get("b/1/x", 10).await.is_err());
     driver.apply(Batch::new().put("b/2/y/z", "6")).await.unwrap();
+    let too_large = driver.apply(Batch::new().put("b/4/x", vec![0; INLINE_MAX + 1])).await;
+    assert_eq!(too_large.unwrap_err().kind, ErrorKind::TooLarge);
     assert_eq!(names(driver, "b/2/y", "", 10).await.0, [("z".to_owned(), false)]);
 }
 

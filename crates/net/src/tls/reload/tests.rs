@@ -22,6 +22,7 @@ fn settings(directory: &Path) -> TlsSettings {
         client_auth: ClientAuth::Require,
         minimum_version: TlsVersion::V1_2,
         cipher_suites: Vec::new(),
+        http2: true,
     }
 }
 

@@ -41,7 +41,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// Under steady load the log is emptied this often, so that a replay stays short.
 const AGE_MAX: Duration = Duration::from_secs(10);
 /// Threads that change the tree.
-const WORKERS: usize = 4;
+const WORKERS: usize = 3;
 
 /// The log of this process; its files and threads appear with the first change.
 pub(super) struct Journal {
@@ -319,15 +319,11 @@ fn spawn(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
 fn write_loop(shared: &Shared) {
     let mut state = WriteState { active: 0, id_last: 0, first_record: None, buffer: Vec::new() };
     loop {
-        let (pending, aborted, closing) = take_queue(shared, &state);
+        let Taken { pending, aborted, closing, idle, exchange } = take_queue(shared, &state);
         if !pending.is_empty() || !aborted.is_empty() {
             state.write(shared, pending, &aborted);
         }
-        let (idle, wished) = {
-            let mut queue = lock(&shared.queue);
-            (queue.pending.is_empty(), std::mem::take(&mut queue.exchange))
-        };
-        if state.should_exchange(shared, idle, wished) {
+        if state.should_exchange(shared, idle || exchange) {
             state.exchange(shared);
         }
         if closing && lock(&shared.queue).pending.is_empty() {
@@ -340,7 +336,19 @@ fn write_loop(shared: &Shared) {
     shared.checkpoint_changed.notify_all();
 }
 
-fn take_queue(shared: &Shared, state: &WriteState) -> (Vec<Pending>, Vec<Aborted>, bool) {
+/// What the writing thread found when it woke up.
+struct Taken {
+    pending: Vec<Pending>,
+    aborted: Vec<Aborted>,
+    closing: bool,
+    /// Nothing came for a while.
+    idle: bool,
+    /// Somebody waits for the segment to be emptied.
+    exchange: bool,
+}
+
+fn take_queue(shared: &Shared, state: &WriteState) -> Taken {
+    let mut idle = false;
     let mut queue = lock(&shared.queue);
     while queue.pending.is_empty() && queue.aborted.is_empty() && !queue.closing && !queue.exchange {
         if state.first_record.is_none() {
@@ -350,12 +358,19 @@ fn take_queue(shared: &Shared, state: &WriteState) -> (Vec<Pending>, Vec<Aborted
         let (next, timeout) = shared.queued.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
         queue = next;
         if timeout.timed_out() {
+            idle = true;
             break;
         }
     }
     queue.bytes = 0;
     shared.space.notify_waiters();
-    (std::mem::take(&mut queue.pending), std::mem::take(&mut queue.aborted), queue.closing)
+    Taken {
+        pending: std::mem::take(&mut queue.pending),
+        aborted: std::mem::take(&mut queue.aborted),
+        closing: queue.closing,
+        idle,
+        exchange: std::mem::take(&mut queue.exchange),
+    }
 }
 
 struct WriteState {
@@ -413,17 +428,20 @@ impl WriteState {
         for (pending, id) in pending.into_iter().zip(ids) {
             work.jobs.push_back(Job { pending, id, segment: self.active });
         }
+        let jobs = work.jobs.len();
         drop(work);
-        shared.work_ready.notify_all();
+        for _ in 0..jobs.min(WORKERS) {
+            shared.work_ready.notify_one();
+        }
         if self.buffer.capacity() > BUFFERED_BYTES_MAX / 8 {
             self.buffer = Vec::new();
         }
     }
 
-    fn should_exchange(&self, shared: &Shared, idle: bool, wished: bool) -> bool {
+    fn should_exchange(&self, shared: &Shared, wanted: bool) -> bool {
         let Some(first) = self.first_record else { return false };
         let full = shared.segments[self.active].len() >= SEGMENT_BYTES_MAX;
-        let due = wished || first.elapsed() >= AGE_MAX || (idle && first.elapsed() >= IDLE);
+        let due = wanted || first.elapsed() >= AGE_MAX;
         let other_free = !lock(&shared.checkpoint).wanted[1 - self.active];
         full || (due && other_free)
     }
@@ -462,16 +480,11 @@ fn tree_loop(shared: &Shared) {
             }
         };
         let Job { pending: Pending { batch, reply, held }, id, segment } = job;
-        let mut applied = 0;
-        let result = batch.ops.iter().try_for_each(|op| {
-            let done = tree::apply(&shared.disk, op, tree::Way::Logged(id));
-            applied += usize::from(done.is_ok());
-            done.map_err(|error| Error::io("write", op.key(), error))
-        });
-        if result.is_err() {
+        let result = tree::apply_logged(&shared.disk, &batch.ops, id).map_err(|(applied, error)| {
             lock(&shared.queue).aborted.push(Aborted { id, applied });
             shared.queued.notify_one();
-        }
+            Error::io("write", batch.ops.get(applied).map_or("", Op::key), error)
+        });
         drop(held);
         if shared.unapplied[segment].fetch_sub(1, Ordering::SeqCst) == 1 {
             shared.checkpoint_changed.notify_all();
