@@ -2,8 +2,8 @@
 
 use crate::driver::check_key;
 use crate::{
-    Batch, Buffer, Driver, Error, ErrorKind, Eventually, INLINE_MAX, ListPage, NamesBuilder, Object, ObjectBody, Op, PutMode,
-    Result, Stat, Task, Writer,
+    Batch, Buffer, Driver, Error, ErrorKind, Eventually, INLINE_MAX, ListPage, NamesBuilder, Object, ObjectBody, Op,
+    PutMode, Result, Stat, Task, Writer,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "assertions")]
 
+#[path = "drivers/shared.rs"]
+mod shared;
+
 use std::sync::Arc;
 use storage::fs::{FsDriver, FsOptions};
 use storage::memory::MemoryDriver;
@@ -90,8 +93,9 @@ async fn a_replay_does_not_undo_what_others_did_later() {
     assert_eq!(&driver.get("tag/current/link", 10).await.unwrap()[..], b"theirs");
 }
 
-/// The test process cannot die, so its journal is given a new owner file, as if the old process were gone.
+/// The test process cannot die, so what it locks is replaced, as if the old process were gone.
 fn release_owner_locks(root: &std::path::Path) {
+    std::fs::remove_dir_all(root.join("homeport/v1/locks")).unwrap();
     for entry in std::fs::read_dir(root.join("homeport/v1/journal")).unwrap() {
         let owner = entry.unwrap().path().join("owner");
         if owner.exists() {
@@ -100,4 +104,32 @@ fn release_owner_locks(root: &std::path::Path) {
             std::fs::write(&owner, text).unwrap();
         }
     }
+}
+
+/// Whatever the page cache has is answered at once, without a thread; the file systems of this test know how.
+#[tokio::test(flavor = "multi_thread")]
+async fn warm_reads_do_not_wait() {
+    use storage::Eventually;
+    let dir = tempfile::tempdir().unwrap();
+    let driver = open(&dir, "boot");
+    driver.apply(Batch::new().put("a/b", "1").put("a/c", "2")).await.unwrap();
+    // A directory that has just changed is not trusted yet.
+    let trusted = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while driver.list("a", "", 10).await.unwrap().stamp.is_none() && std::time::Instant::now() < trusted {
+        tokio::task::yield_now().await;
+    }
+    drop(driver.get("a/b", 10).await.unwrap());
+    assert!(driver.stat("a/none").await.is_err());
+    assert!(matches!(driver.stat("a/b"), Eventually::Ready(_)), "stat");
+    assert!(matches!(driver.stat("a/none"), Eventually::Ready(_)), "stat of nothing");
+    assert!(matches!(driver.open("a/b"), Eventually::Ready(_)), "open");
+    assert!(matches!(driver.list("a", "", 10), Eventually::Ready(_)), "list");
+    // tmpfs does not know how to read without waiting.
+    let shared_memory = is_tmpfs(dir.path());
+    assert!(shared_memory || matches!(driver.get("a/b", 10), Eventually::Ready(_)), "get");
+}
+
+fn is_tmpfs(path: &std::path::Path) -> bool {
+    let output = std::process::Command::new("stat").args(["-f", "-c", "%T"]).arg(path).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim() == "tmpfs"
 }

@@ -155,3 +155,48 @@ fn leftovers() -> Result<()> {
     assert!(listed.contains("\"1\"") && !listed.contains("stray.tmp"), "{listed}");
     Ok(())
 }
+
+/// Bytes of a manifest that are cut off, or another one's.
+#[test]
+fn data_of_a_manifest_is_something_else() -> Result<()> {
+    for content in ["", "nonsense", "{}"] {
+        let tree = Tree::new()?;
+        let manifest = digest(&tree.image.manifest);
+        let (server, _dir) = tree.with(|root| Ok(std::fs::write(root.join(blob_file(&manifest)), content)?))?;
+        let client = server.client();
+        expect(&client, &[("manifests/1", 404), (&format!("manifests/{manifest}"), 404), ("manifests/other", 200)])?;
+        assert_eq!(client.get("/v2/team/app/tags/list")?.status, 200);
+        assert_eq!(client.get(&format!("/v2/team/app/referrers/{manifest}"))?.status, 200);
+        let again = Image::new(1, &[1000, 2000]);
+        client.push_image("team/app", "1", &again)?;
+        assert_eq!(client.get("/v2/team/app/manifests/1")?.body, again.manifest);
+    }
+    Ok(())
+}
+
+/// Manifests whose digest is right, of formats that nobody serves any more.
+#[test]
+fn manifests_of_old_formats() -> Result<()> {
+    let schema1 = r#"{"schemaVersion":1,"name":"team/app","tag":"1","fsLayers":[],"history":[],"signatures":[]}"#;
+    for content in ["", "nonsense", "[]", "{}", schema1] {
+        let manifest = digest(content.as_bytes());
+        let (server, _dir) = Tree::new()?.with(|root| {
+            let manifests = root.join("repositories/team/app/_manifests");
+            let (data, revision) =
+                (root.join(blob_file(&manifest)), manifests.join("revisions/sha256").join(hex(&manifest)));
+            for (file, text) in [
+                (data, content),
+                (revision.join("link"), &manifest),
+                (manifests.join("tags/1/current/link"), &manifest),
+            ] {
+                std::fs::create_dir_all(file.parent().context("a file has a folder")?)?;
+                std::fs::write(file, text)?;
+            }
+            Ok(())
+        })?;
+        let client = server.client();
+        expect(&client, &[("manifests/1", 404), (&format!("manifests/{manifest}"), 404)])?;
+        expect(&client, &[("manifests/2", 200), ("manifests/other", 200)])?;
+    }
+    Ok(())
+}

@@ -42,6 +42,14 @@ fn fill(desk: &Desk, old: &'static str, tree: &Path) -> Result<Option<Filled>> {
     let plain = "--src-tls-verify=false --dest-tls-verify=false";
     skopeo.ok(&format!("copy {plain} docker://{host}/team/app:arm64 docker://{host}/team/skopeo:1"))?;
     client.push_image("team/big", "1", &Image::new(3, &[0, 1, 4096, 20 << 20]))?;
+    // Without `mediaType` inside, as older clients write them: the registry has to tell what it is.
+    let bare = String::from_utf8(Image::new(3, &[0, 1, 4096, 20 << 20]).manifest)?;
+    let bare = bare.replace(&format!("\"mediaType\":\"{}\",", Image::MEDIA_TYPE), "");
+    ensure!(!bare.contains(Image::MEDIA_TYPE));
+    let child = client.push_manifest("team/big", "bare", Image::MEDIA_TYPE, bare.as_bytes())?;
+    let entry = json!({"mediaType": Image::MEDIA_TYPE, "digest": child, "size": bare.len()});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    client.push_manifest("team/big", "bare-index", material::OCI_INDEX, index.as_bytes())?;
     // These registries know nothing of referrers: oras writes the fallback tag.
     desk.write("sbom.json", "{\"packages\":[]}")?;
     for kind in ["sbom", "scan"] {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::Driver as _;
 use storage::fs::{FsDriver, FsOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Threads for calls that block: the disk's queue is never longer than this.
@@ -63,6 +64,8 @@ async fn serve(
         health: Arc::new(Health::default()),
     });
     let listener = wiring::bind(&settings.http.listen).await.context("http.addr")?;
+    // Whoever reads that we listen may send signals.
+    let signals = Signals::new().context("cannot listen for signals")?;
     announce(config.as_deref(), &settings, &listener, warnings)?;
 
     let (stop, stopping) = watch::channel(false);
@@ -76,12 +79,13 @@ async fn serve(
         tls: tls.clone(),
         logging,
         data,
+        hangups: signals.hangups,
     };
     let mut tasks = Tasks::start(&registry, &settings, reload);
     let service = Arc::new(Service::new(Arc::clone(&registry)));
     let serve_settings = wiring::serve_settings(&settings);
     let shutdown = async {
-        wait_for_signal().await;
+        wait_for_signal(signals.terminate, signals.interrupt).await;
         tracing::info!("stopping: running requests are finished first");
         registry.health.stop();
     };
@@ -128,13 +132,23 @@ async fn debug_server(
     })))
 }
 
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("cannot listen for signals; only SIGKILL will stop this process");
-        return std::future::pending().await;
-    };
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangups: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangups: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn wait_for_signal(mut terminate: Signal, mut interrupt: Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

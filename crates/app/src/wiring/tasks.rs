@@ -10,6 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 
 /// How often files are looked at. Kubernetes exchanges a mounted secret by a link, which only a look at the content sees.
@@ -90,21 +91,15 @@ pub(crate) struct Reload {
     pub(crate) tls: Option<Arc<ReloadingTls>>,
     pub(crate) logging: Logging,
     pub(crate) data: PathBuf,
+    pub(crate) hangups: Signal,
 }
 
 impl Reload {
     async fn watch(mut self) {
-        let mut hangups = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-            Ok(hangups) => hangups,
-            Err(error) => {
-                tracing::error!(%error, "cannot listen for SIGHUP; changes of the configuration need a restart");
-                return;
-            }
-        };
         let mut seen = self.fingerprint().await;
         loop {
             let asked = tokio::select! {
-                _ = hangups.recv() => true,
+                _ = self.hangups.recv() => true,
                 () = tokio::time::sleep(WATCH_INTERVAL) => false,
             };
             self.reload_certificates().await;

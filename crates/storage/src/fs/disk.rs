@@ -89,7 +89,8 @@ impl Disk {
 
     /// Opens without touching the device: `EAGAIN` when the path is not in the kernel's cache.
     pub(super) fn open_cached(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // openat2 refuses flags that mean nothing together with O_PATH.
+        let flags = flags | OFlags::CLOEXEC;
         sys::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::CACHED)
     }
 
@@ -214,8 +215,15 @@ impl Disk {
         let mut path = path;
         loop {
             let before = self.position();
-            sys::fsync(self.open_dir(path)?)?;
-            self.record(|| DiskEvent::SyncDir { path: path.to_owned(), before });
+            match self.open_dir(path) {
+                Ok(dir) => {
+                    sys::fsync(dir)?;
+                    self.record(|| DiskEvent::SyncDir { path: path.to_owned(), before });
+                }
+                // Another process has removed it since; what was in it went first.
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) if !path.is_empty() => {}
+                Err(error) => return Err(error.into()),
+            }
             if path.is_empty() {
                 return Ok(());
             }

@@ -41,8 +41,13 @@ impl Listings {
 
     /// The page, when memory has it and the kernel proves it current without asking the device.
     pub(super) fn cached(&self, disk: &Disk, prefix: &str, after: &str, limit: usize) -> Option<ListPage> {
-        let listing = self.cache.get(prefix)?;
-        let dir = disk.open_cached(prefix, OFlags::PATH).ok()?;
+        let listing = self.cache.get(prefix);
+        let dir = match disk.open_cached(prefix, OFlags::PATH) {
+            Ok(dir) => dir,
+            Err(rustix::io::Errno::NOENT) if is_missing(disk) => return Some(page(Arc::default(), after, limit, None)),
+            Err(_) => return None,
+        };
+        let listing = listing?;
         let stamp = stamp(&sys::fstat(&dir).ok()?);
         (listing.stamp == stamp).then(|| page(listing.names, after, limit, Some(stamp)))
     }
@@ -51,11 +56,10 @@ impl Listings {
         let dir = match disk.open_dir(prefix) {
             Ok(dir) => dir,
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
-                let error = disk.verify_missing(std::io::ErrorKind::NotFound.into());
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    return Err(Error::io("list", prefix, error));
+                if is_missing(disk) {
+                    return Ok(page(Arc::default(), after, limit, None));
                 }
-                return Ok(page(Arc::default(), after, limit, None));
+                return Err(Error::io("list", prefix, std::io::Error::other("the data folder was removed")));
             }
             Err(error) => return Err(Error::io("list", prefix, error)),
         };
@@ -67,6 +71,11 @@ impl Listings {
         }
         Ok(page(names, after, limit, stamp))
     }
+}
+
+/// What is not there is only missing while the folder itself is.
+fn is_missing(disk: &Disk) -> bool {
+    disk.verify_missing(std::io::ErrorKind::NotFound.into()).kind() == std::io::ErrorKind::NotFound
 }
 
 fn read_names(disk: &Disk, prefix: &str, dir: &std::os::fd::OwnedFd) -> std::io::Result<Names> {

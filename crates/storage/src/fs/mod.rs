@@ -1,13 +1,17 @@
 //! Files in a folder.
 //!
-//! Small changes go through a journal whose writers share one sync, and reach the tree before they are acknowledged
-//! (see [`journal`]). Large objects are written to a file of their own, synced, renamed, and the directories synced.
+//! While a process is alone on the folder its small changes go through a journal whose writers share one sync, and reach
+//! the tree before they are acknowledged (see [`journal`]); as soon as there are others, each change is synced by itself
+//! (see [`changes`]). Large objects are written to a file of their own, synced, renamed, and the directories synced.
 //! Reads that the page cache can answer are done at once, everything else on the blocking pool.
 
+mod changes;
+mod condition;
 mod disk;
 mod journal;
 mod list;
 mod locks;
+mod members;
 mod read;
 mod tree;
 mod writer;
@@ -19,10 +23,13 @@ use crate::{
     Batch, Driver, Error, ErrorKind, Eventually, INLINE_MAX, ListPage, Object, Op, Result, Stat, Task, Writer,
 };
 use bytes::Bytes;
+use changes::Changes;
 use disk::Disk;
 use journal::Journal;
+use members::Members;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How to open a folder.
 pub struct FsOptions {
@@ -30,8 +37,10 @@ pub struct FsOptions {
     pub root: PathBuf,
     /// Nothing will be written, not even a lock.
     pub read_only: bool,
-    /// Identifies this run of the machine; `None`: ask the kernel. A journal of another run is replayed.
+    /// Identifies this run of the machine; `None`: ask the kernel.
     pub boot_id: Option<String>,
+    /// How long to wait for other processes to share the folder; they need a moment to empty their journal.
+    pub wait_max: Duration,
     /// Sees every change of the disk; for tests.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -40,7 +49,7 @@ impl FsOptions {
     /// A writable folder.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), read_only: false, boot_id: None, observer: None }
+        Self { root: root.into(), read_only: false, boot_id: None, wait_max: Duration::from_secs(15), observer: None }
     }
 }
 
@@ -52,16 +61,17 @@ pub struct FsDriver {
 struct Shared {
     disk: Arc<Disk>,
     listings: list::Listings,
-    journal: Option<Journal>,
+    /// `None`: read only.
+    changes: Option<Arc<Changes>>,
     locks: Arc<locks::KeyLocks>,
     read_only: bool,
 }
 
 impl FsDriver {
-    /// Opens the folder and repairs what an unclean stop left. Blocks; call it before serving or on the blocking pool.
+    /// Opens the folder, waits until others share it, and repairs what an unclean stop left. Blocks; call it before serving or on the blocking pool.
     ///
     /// # Errors
-    /// The folder cannot be created, opened or (unless `read_only`) written.
+    /// The folder cannot be created, opened or (unless `read_only`) written, or another process does not share it.
     pub fn open(options: FsOptions) -> Result<Self> {
         let root = &options.root;
         let name = root.to_string_lossy().into_owned();
@@ -73,18 +83,23 @@ impl FsDriver {
             create_root(root).map_err(wrap("create data folder"))?;
         }
         let disk = Arc::new(Disk::open(root, options.observer).map_err(wrap("open data folder"))?);
-        let journal = if options.read_only {
+        let changes = if options.read_only {
+            if let Err(error) = journal::warn_of_logs(&disk) {
+                tracing::warn!(%error, "cannot tell whether the data folder was closed in order");
+            }
             None
         } else {
             check_writable(root).map_err(wrap("write to data folder"))?;
             let boot_id = options.boot_id.map_or_else(journal::kernel_boot_id, Ok).map_err(wrap("read boot id for"))?;
-            journal::recover(&disk, &boot_id).map_err(wrap("repair data folder"))?;
-            (!disk.is_network()).then(|| Journal::new(Arc::clone(&disk), boot_id))
+            let repair = |turn: &_, alone| journal::recover(&disk, &boot_id, turn, alone);
+            let members = Members::join(&disk, options.wait_max, repair).map_err(wrap("join or repair data folder"))?;
+            let journal = (!disk.is_network()).then(|| Journal::new(Arc::clone(&disk), boot_id));
+            Some(Arc::new(Changes::new(Arc::clone(&disk), members, journal)))
         };
         let shared = Shared {
             disk,
             listings: list::Listings::new(),
-            journal,
+            changes,
             locks: locks::KeyLocks::new(),
             read_only: options.read_only,
         };
@@ -174,19 +189,9 @@ impl Driver for FsDriver {
                 }
             }
             let held = self.shared.locks.acquire(&batch.lock_names()).await;
-            match &self.shared.journal {
-                Some(journal) => journal.submit(batch, held).await,
-                None => {
-                    self.blocking("batch", move |shared, _| {
-                        let _held = held;
-                        shared.disk.make_dirs(disk::TEMP).map_err(|error| Error::io("create", disk::TEMP, error))?;
-                        batch.ops.iter().try_for_each(|op| {
-                            tree::apply(&shared.disk, op, tree::Way::Synced)
-                                .map_err(|error| Error::io("write", op.key(), error))
-                        })
-                    })
-                    .await
-                }
+            match &self.shared.changes {
+                Some(changes) => changes.apply(batch, held).await,
+                None => self.writable("batch"),
             }
         })
     }
@@ -218,7 +223,7 @@ impl Driver for FsDriver {
             if shared.read_only {
                 return Ok(());
             }
-            if let Some(error) = shared.journal.as_ref().and_then(Journal::failure) {
+            if let Some(error) = shared.changes.as_ref().and_then(|changes| changes.failure()) {
                 return Err(error);
             }
             let temp = shared.disk.temp();
@@ -232,6 +237,6 @@ impl Driver for FsDriver {
     }
 
     fn close(&self) -> Task<'_, ()> {
-        self.blocking("journal", |shared, _| shared.journal.as_ref().map_or(Ok(()), Journal::close))
+        self.blocking("journal", |shared, _| shared.changes.as_ref().map_or(Ok(()), |changes| changes.close()))
     }
 }

@@ -205,7 +205,7 @@ impl Drop for FsWriter {
 }
 
 fn publish(shared: &Shared, from: &str, key: &str, size: u64) -> Result<()> {
-    let forget_deletes = || shared.journal.as_ref().map_or(Ok(()), |journal| journal.forget_deletes(key));
+    let forget_deletes = || shared.changes.as_ref().map_or(Ok(()), |changes| changes.forget_deletes(key));
     // Before, so that nobody sees what could be lost; and after, for what came between.
     forget_deletes()?;
     move_in_place(&shared.disk, from, key, size).map_err(|error| Error::io("publish", key, error))?;

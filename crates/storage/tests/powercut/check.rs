@@ -130,7 +130,8 @@ pub(crate) async fn append(writer: &mut Box<dyn Writer>, mut data: &[u8]) -> sto
 /// After a close: no log, nothing temporary.
 pub(crate) fn check_plain(root: &Path) -> Verdict {
     let mut left = files(&root.join("homeport/v1"));
-    left.retain(|path| !path.ends_with("journal/lock") && !path.starts_with(root.join("homeport/v1/uploads")));
+    left.retain(|path| !path.ends_with("journal/lock") && !path.starts_with(root.join("homeport/v1/locks")));
+    left.retain(|path| !path.starts_with(root.join("homeport/v1/uploads")));
     let logs = std::fs::read_dir(root.join("homeport/v1/journal")).unwrap().count();
     if left.is_empty() && logs <= 1 { Ok(()) } else { Err(format!("left after a close: {left:?}, {logs} entries")) }
 }

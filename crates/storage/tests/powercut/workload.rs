@@ -1,9 +1,11 @@
 //! What the driver is made to do while it is recorded.
 
 use crate::check::append;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, is_journal};
+use std::path::PathBuf;
 use std::sync::Arc;
-use storage::fs::FsDriver;
+use std::time::{Duration, Instant};
+use storage::fs::{DiskEvent, FsDriver};
 use storage::{Batch, Driver};
 
 async fn apply(driver: &FsDriver, recorder: &Recorder, batch: Batch) {
@@ -191,4 +193,83 @@ async fn parts(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
             writer.suspend().await.unwrap();
         }
     }
+}
+
+/// A process that opens the folder while others work.
+async fn join(root: &std::path::Path, recorder: &Arc<Recorder>) -> Arc<FsDriver> {
+    let (root, recorder) = (root.to_owned(), Arc::clone(recorder));
+    let open = move || Arc::new(crate::check::open(&root, "first", Some(recorder)).unwrap());
+    tokio::task::spawn_blocking(open).await.unwrap()
+}
+
+/// Puts, until the process has a log of its own again.
+async fn put_until_logged(driver: &FsDriver, recorder: &Recorder) {
+    let begin = recorder.log().events.len();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let is_new_log = |event: &DiskEvent| matches!(event, DiskEvent::MakeDir { path } if is_journal(path));
+    for step in 0.. {
+        apply(driver, recorder, Batch::new().put("turn/a", format!("alone {step}"))).await;
+        if recorder.log().events[begin..].iter().any(is_new_log) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no log");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// One after the other changes the same keys; besides, each works on things of its own.
+async fn in_turn(drivers: [&Arc<FsDriver>; 2], recorder: &Arc<Recorder>, round: usize) {
+    let others: Vec<_> = drivers
+        .into_iter()
+        .enumerate()
+        .map(|(repo, driver)| {
+            let (driver, recorder) = (Arc::clone(driver), Arc::clone(recorder));
+            tokio::spawn(async move {
+                for step in 0..4 {
+                    apply(&driver, &recorder, push(repo, step % 2, round * 20 + repo * 10 + step)).await;
+                }
+                let gone = format!("docker/repositories/r{repo}/tags/0");
+                apply(&driver, &recorder, Batch::new().delete_tree(gone).lock(format!("repo {repo}"))).await;
+            })
+        })
+        .collect();
+    for step in 0..6 {
+        let batch = match step % 4 {
+            0 => Batch::new().put("turn/a", format!("{round} {step}")).put("turn/b/c", "1"),
+            1 => Batch::new().put("turn/a", format!("{round} {step}")).delete("turn/b/c"),
+            2 => Batch::new().delete("turn/a").put("turn/b/c", "2"),
+            _ => Batch::new().put("turn/a", format!("{round} {step}")).delete_tree("turn/b"),
+        };
+        apply(drivers[step % 2], recorder, batch).await;
+    }
+    for other in others {
+        other.await.unwrap();
+    }
+}
+
+/// A second process joins and leaves in order; a third one joins, and the first one dies.
+pub(crate) async fn several(root: PathBuf, recorder: Arc<Recorder>) {
+    let first = join(&root, &recorder).await;
+    apply(&first, &recorder, Batch::new().put("turn/a", "0").put("turn/b/c", "0")).await;
+    let joining = tokio::spawn({
+        let (root, recorder) = (root.clone(), Arc::clone(&recorder));
+        async move { join(&root, &recorder).await }
+    });
+    for step in 0.. {
+        apply(&first, &recorder, Batch::new().put("turn/a", format!("joining {step}")).delete("turn/b/c")).await;
+        if joining.is_finished() {
+            break;
+        }
+    }
+    let second = joining.await.unwrap();
+    apply(&second, &recorder, Batch::new().delete("turn/a").put("turn/b/c", "joined")).await;
+    in_turn([&first, &second], &recorder, 0).await;
+    second.close().await.unwrap();
+    put_until_logged(&first, &recorder).await;
+    apply(&first, &recorder, Batch::new().put("turn/a", "logged").delete_tree("turn/b")).await;
+    let third = join(&root, &recorder).await;
+    in_turn([&third, &first], &recorder, 1).await;
+    drop(first);
+    put_until_logged(&third, &recorder).await;
+    apply(&third, &recorder, Batch::new().delete("turn/a").put("turn/b/c", "last")).await;
 }

@@ -9,16 +9,18 @@
 //! of the first are in the tree the file system is synced and the segment is free again. A clean stop removes the log: what
 //! is left is a plain distribution tree. A start replays the logs of processes that are gone (see [`recover`]).
 //!
-//! Each process has a log of its own, `homeport/v1/journal/<id>/{owner,0,1}`; it holds a lock on `owner` while it lives.
+//! Only a process that is alone on the folder has a log, `homeport/v1/journal/<id>/{owner,0,1}` (see
+//! [`super::members`]); it holds a lock on `owner` as long as the log is in use.
 
 mod record;
 mod recover;
 mod segment;
 
-pub(super) use recover::{kernel_boot_id, recover};
+pub(super) use recover::{kernel_boot_id, recover, warn_of_logs};
 
 use super::disk::{Disk, TEMP, parent};
 use super::locks::Held;
+use super::members::Turn;
 use super::tree;
 use crate::{Batch, Error, ErrorKind, Op, Result};
 use segment::Segment;
@@ -43,12 +45,18 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 /// Threads that change the tree.
 const WORKERS: usize = 3;
 
-/// The log of this process; its files and threads appear with the first change.
+/// The log of this process; its files and threads are there between `start` and `retire`.
 pub(super) struct Journal {
     disk: Arc<Disk>,
     boot_id: String,
     running: Mutex<Option<Running>>,
-    closed: std::sync::atomic::AtomicBool,
+}
+
+/// What became of a batch.
+pub(super) enum Submitted {
+    Done(Result<()>),
+    /// No log is in use, nothing was done.
+    Returned(Batch, Held),
 }
 
 struct Running {
@@ -117,26 +125,22 @@ struct Checkpoint {
     closing: bool,
 }
 
-fn stopping(key: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, "write", key, "homeport is stopping")
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Journal {
     pub(super) fn new(disk: Arc<Disk>, boot_id: String) -> Self {
-        Self { disk, boot_id, running: Mutex::new(None), closed: false.into() }
+        Self { disk, boot_id, running: Mutex::new(None) }
     }
 
     /// Logs, applies and acknowledges one batch.
-    pub(super) async fn submit(&self, batch: Batch, held: Held) -> Result<()> {
-        let key = batch.ops.first().map_or("", |op| op.key()).to_owned();
-        let shared = self.started(&key).await?;
+    pub(super) async fn submit(&self, batch: Batch, held: Held) -> Submitted {
+        let Some(shared) = self.shared() else { return Submitted::Returned(batch, held) };
         if let Some(error) = lock(&shared.failure).as_ref() {
-            return Err(error.duplicate());
+            return Submitted::Done(Err(error.duplicate()));
         }
+        let key = batch.ops.first().map_or("", |op| op.key()).to_owned();
         let bytes = record::encoded_len(&batch);
         let (reply, answer) = oneshot::channel();
         loop {
@@ -146,7 +150,7 @@ impl Journal {
             {
                 let mut queue = lock(&shared.queue);
                 if queue.closing {
-                    return Err(stopping(&key));
+                    return Submitted::Returned(batch, held);
                 }
                 if queue.bytes == 0 || queue.bytes + bytes <= BUFFERED_BYTES_MAX {
                     queue.bytes += bytes;
@@ -157,18 +161,15 @@ impl Journal {
             }
             space.await;
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "write", &key, "the journal has stopped")))
+        let stopped = || Error::new(ErrorKind::Unavailable, "write", &key, "the journal has stopped");
+        Submitted::Done(answer.await.unwrap_or_else(|_| Err(stopped())))
     }
 
     /// Returns when no record deletes `key` any more. What is written past the log needs that: a replay would delete
     /// it again.
     pub(super) fn forget_deletes(&self, key: &str) -> Result<()> {
         loop {
-            let Some(shared) = lock(&self.running).as_ref().map(|running| Arc::clone(&running.shared)) else {
-                return if self.closed.load(Ordering::SeqCst) { Err(stopping(key)) } else { Ok(()) };
-            };
+            let Some(shared) = self.shared() else { return Ok(()) };
             let Some(segment) = shared.deletes(key) else { return Ok(()) };
             if let Some(error) = lock(&shared.failure).as_ref() {
                 return Err(error.duplicate());
@@ -190,55 +191,44 @@ impl Journal {
         failure.as_ref().map(Error::duplicate)
     }
 
-    async fn started(&self, key: &str) -> Result<Arc<Shared>> {
-        if let Some(running) = lock(&self.running).as_ref() {
-            return Ok(Arc::clone(&running.shared));
-        }
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(stopping(key));
-        }
-        let (disk, boot_id) = (Arc::clone(&self.disk), self.boot_id.clone());
-        let wrap = |error| Error::io("start the journal for", key, error);
-        let opened = tokio::task::spawn_blocking(move || Shared::create(disk, &boot_id)).await;
-        let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(wrap)?;
-        let mut running = lock(&self.running);
-        if self.closed.load(Ordering::SeqCst) {
-            drop(running);
-            drop(opened.disk.remove_tree(&opened.dir));
-            return Err(stopping(key));
-        }
-        if let Some(other) = running.as_ref() {
-            // Somebody was faster; ours has no records, its folder goes.
-            let shared = Arc::clone(&other.shared);
-            drop(running);
-            drop(opened.disk.remove_tree(&opened.dir));
-            return Ok(shared);
-        }
-        let shared = Arc::new(opened);
-        let threads = spawn(&shared).map_err(wrap)?;
-        *running = Some(Running { shared: Arc::clone(&shared), threads });
-        Ok(shared)
+    fn shared(&self) -> Option<Arc<Shared>> {
+        lock(&self.running).as_ref().map(|running| Arc::clone(&running.shared))
     }
 
-    /// Applies everything, syncs the tree and removes the log.
-    pub(super) fn close(&self) -> Result<()> {
-        self.closed.store(true, Ordering::SeqCst);
-        let Some(running) = lock(&self.running).take() else { return Ok(()) };
-        lock(&running.shared.queue).closing = true;
-        running.shared.queued.notify_all();
-        for thread in running.threads {
+    /// Between `start` and `retire`.
+    pub(super) fn is_running(&self) -> bool {
+        lock(&self.running).is_some()
+    }
+
+    /// Makes the log. Only for a process that is alone on the folder.
+    pub(super) fn start(&self, turn: &Turn) -> io::Result<()> {
+        let shared = Arc::new(Shared::create(Arc::clone(&self.disk), &self.boot_id, turn)?);
+        let threads = spawn(&shared)?;
+        *lock(&self.running) = Some(Running { shared, threads });
+        Ok(())
+    }
+
+    /// Applies everything, syncs the tree and removes the log. After an error the log stays, and every batch fails.
+    pub(super) fn retire(&self) -> Result<()> {
+        let (shared, threads) = match lock(&self.running).as_mut() {
+            Some(running) => (Arc::clone(&running.shared), std::mem::take(&mut running.threads)),
+            None => return Ok(()),
+        };
+        lock(&shared.queue).closing = true;
+        shared.queued.notify_all();
+        for thread in threads {
             drop(thread.join());
         }
-        if let Some(error) = lock(&running.shared.failure).as_ref() {
+        if let Some(error) = lock(&shared.failure).as_ref() {
             return Err(error.duplicate());
         }
-        let shared = &running.shared;
-        shared
-            .disk
-            .sync_all()
-            .and_then(|()| shared.disk.remove_tree(&shared.dir))
-            .and_then(|()| shared.disk.sync_dirs(JOURNALS))
-            .map_err(|error| Error::io("close", &shared.dir, error))
+        let disk = &shared.disk;
+        let removed =
+            disk.sync_all().and_then(|()| disk.remove_tree(&shared.dir)).and_then(|()| disk.sync_dirs(JOURNALS));
+        removed.map_err(|error| shared.fail("close", error))?;
+        // Only now: who looks for deletions in the log has to find them until it is gone.
+        *lock(&self.running) = None;
+        Ok(())
     }
 }
 
@@ -256,22 +246,30 @@ impl Drop for Journal {
 }
 
 impl Shared {
-    fn create(disk: Arc<Disk>, boot_id: &str) -> io::Result<Self> {
+    /// The turn keeps a starting process from taking the half-made folder for one that somebody left.
+    fn create(disk: Arc<Disk>, boot_id: &str, _turn: &Turn) -> io::Result<Self> {
         let dir = format!("{JOURNALS}/{}", uuid::Uuid::new_v4());
-        // The lock keeps a starting process from taking the half-made folder for one that somebody left.
-        let _starting = recover::lock_all(&disk)?;
+        let created = Self::create_in(Arc::clone(&disk), &dir, boot_id);
+        if created.is_err() {
+            drop(disk.remove_tree(&dir));
+        }
+        created
+    }
+
+    fn create_in(disk: Arc<Disk>, dir: &str, boot_id: &str) -> io::Result<Self> {
         disk.make_dirs(TEMP)?;
-        disk.make_dirs(&dir)?;
+        disk.make_dirs(dir)?;
         let owner_path = format!("{dir}/owner");
         let owner = disk.write_new(&owner_path, boot_id.as_bytes())?;
-        rustix::fs::flock(&owner, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        // It may wait for one who opens the folder for reading only, and looks.
+        rustix::fs::flock(&owner, rustix::fs::FlockOperation::LockExclusive)?;
         disk.sync_file(&owner, &owner_path)?;
         let segments = [Segment::create(&disk, format!("{dir}/0"))?, Segment::create(&disk, format!("{dir}/1"))?];
-        disk.sync_dirs(&dir)?;
+        disk.sync_dirs(dir)?;
         disk.sync_dirs(parent(TEMP))?;
         Ok(Self {
             disk,
-            dir,
+            dir: dir.to_owned(),
             _owner: owner,
             segments,
             queue: Mutex::default(),
@@ -317,11 +315,11 @@ fn spawn(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
 
 /// Collects what waits, writes it, syncs once, hands it to the tree.
 fn write_loop(shared: &Shared) {
-    let mut state = WriteState { active: 0, id_last: 0, first_record: None, buffer: Vec::new() };
+    let mut state = WriteState { active: 0, id_last: 0, first_record: None, buffer: Vec::new(), aborted: Vec::new() };
     loop {
         let Taken { pending, aborted, closing, idle, exchange } = take_queue(shared, &state);
         if !pending.is_empty() || !aborted.is_empty() {
-            state.write(shared, pending, &aborted);
+            state.write(shared, pending, aborted);
         }
         if state.should_exchange(shared, idle || exchange) {
             state.exchange(shared);
@@ -379,6 +377,8 @@ struct WriteState {
     id_last: u64,
     first_record: Option<Instant>,
     buffer: Vec<u8>,
+    /// Not logged yet, for want of space.
+    aborted: Vec<Aborted>,
 }
 
 impl WriteState {
@@ -388,11 +388,12 @@ impl WriteState {
         self.id_last
     }
 
-    fn write(&mut self, shared: &Shared, pending: Vec<Pending>, aborted: &[Aborted]) {
+    fn write(&mut self, shared: &Shared, pending: Vec<Pending>, aborted: Vec<Aborted>) {
+        self.aborted.extend(aborted);
         let segment = &shared.segments[self.active];
         let epoch = segment.epoch();
         self.buffer.clear();
-        for Aborted { id, applied } in aborted {
+        for Aborted { id, applied } in &self.aborted {
             record::encode_abort(&mut self.buffer, epoch, self.id_last, *id, *applied);
         }
         let mut ids = Vec::with_capacity(pending.len());
@@ -420,6 +421,7 @@ impl WriteState {
             }
             return;
         }
+        self.aborted.clear();
         self.first_record.get_or_insert_with(Instant::now);
         shared.unapplied[self.active].fetch_add(pending.len(), Ordering::SeqCst);
         let gone = pending.iter().flat_map(|item| &item.batch.ops).filter(|op| !matches!(op, Op::Put { .. }));

@@ -1,12 +1,12 @@
 //! Repairing after processes that did not close their log.
 //!
-//! Whose `owner` file can be locked is dead. If the machine ran on since (same boot id) and another process works on the
-//! folder, the page cache has everything that was acknowledged: the log is dropped after a sync. Otherwise all dead logs
-//! are replayed in the order of their records. What is younger than all records is left alone: somebody changed it later,
-//! with whatever program. What the tree got from a record carries the record's time, so this holds on every machine, and
+//! Whose `owner` file can be locked is dead. All dead logs are replayed in the order of their records, by a process that is
+//! alone on the folder: so nobody has written since, but programs that know nothing of us. What is younger than all records
+//! is theirs and left alone. What the tree got from a record carries the record's time, so this holds on every machine, and
 //! a replay can be repeated.
 
 use super::super::disk::{Disk, TEMP};
+use super::super::members::Turn;
 use super::super::tree;
 use super::JOURNALS;
 use super::record::{Record, decode_all};
@@ -36,25 +36,6 @@ pub(in super::super) fn kernel_boot_id() -> io::Result<String> {
     }
 }
 
-/// Held while logs come and go.
-pub(super) fn lock_all(disk: &Disk) -> io::Result<File> {
-    disk.make_dirs(JOURNALS)?;
-    let path = format!("{JOURNALS}/lock");
-    let file = match disk.open_writable(&path, rustix::fs::OFlags::empty()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match disk.create(&path, rustix::fs::OFlags::empty()) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    disk.open_writable(&path, rustix::fs::OFlags::empty())?
-                }
-                other => other?,
-            }
-        }
-        other => other?,
-    };
-    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
-}
-
 struct Dead {
     dir: String,
     boot_id: String,
@@ -62,32 +43,73 @@ struct Dead {
     _owner: Option<File>,
 }
 
-/// Replays what dead processes left, and removes their temporary files.
-pub(in super::super) fn recover(disk: &Disk, boot_id: &str) -> io::Result<()> {
-    if !disk.exists(JOURNALS)? {
-        return Ok(());
-    }
-    let _starting = lock_all(disk)?;
+/// Replays what dead processes left, and removes their temporary files. `alone`: no other process is there. `false`: a
+/// log is in use all the same.
+pub(in super::super) fn recover(disk: &Disk, boot_id: &str, _turn: &Turn, alone: bool) -> io::Result<bool> {
     finish_removal(disk)?;
-    let (dead, alive) = find(disk)?;
-    if !alive {
+    let (dead, in_use) = find(disk)?;
+    if in_use {
+        return Ok(false);
+    }
+    if alone {
         clean_temp(disk)?;
     }
     if dead.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    let count: usize = dead.iter().map(|log| log.records.len()).sum();
-    let same_boot = dead.iter().all(|log| log.boot_id == boot_id);
-    if same_boot && alive {
-        tracing::info!(logs = dead.len(), "another process is serving this folder; its view of the tree is complete");
-    } else if count > 0 {
-        tracing::info!(logs = dead.len(), records = count, "repairing after an unclean stop");
+    let records: usize = dead.iter().map(|log| log.records.len()).sum();
+    let same_run = dead.iter().all(|log| log.boot_id == boot_id);
+    if alone && records > 0 {
+        tracing::info!(logs = dead.len(), records, same_run, "repairing after an unclean stop");
         disk.make_dirs(TEMP)?;
-        replay(disk, &dead)?;
+        replay(disk, &dead).map_err(explain)?;
+    } else if records > 0 {
+        // The first of the others was alone, and has seen to it. What they wrote since must not be undone.
+        tracing::warn!(logs = dead.len(), records, same_run, "dropping a log that is older than what others wrote");
     }
     disk.sync_all()?;
-    write_replayed(disk, &dead)?;
-    finish_removal(disk)
+    write_replayed(disk, &dead).map_err(explain)?;
+    finish_removal(disk)?;
+    Ok(true)
+}
+
+fn explain(error: io::Error) -> io::Error {
+    use io::ErrorKind as K;
+    match error.kind() {
+        K::StorageFull | K::QuotaExceeded => io::Error::new(
+            error.kind(),
+            "no space left to repair what an unclean stop left; nothing is lost: free some space and start again",
+        ),
+        _ => error,
+    }
+}
+
+/// Tells who may not repair that there is something to repair.
+pub(in super::super) fn warn_of_logs(disk: &Disk) -> io::Result<()> {
+    if !disk.exists(JOURNALS)? {
+        return Ok(());
+    }
+    for entry in rustix::fs::Dir::read_from(disk.open_dir(JOURNALS)?)? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().ok().filter(|name| uuid::Uuid::try_parse(name).is_ok()) else {
+            continue;
+        };
+        let dir = format!("{JOURNALS}/{name}");
+        let Ok(owner) = disk.open_file(&format!("{dir}/owner")) else { continue };
+        // Whoever is alive has what is in its log in the tree, too, as far as this machine is concerned.
+        if rustix::fs::flock(&owner, FlockOperation::NonBlockingLockShared).is_err() {
+            continue;
+        }
+        let records = read_log(disk, dir, owner.into())?.records.len();
+        if records > 0 {
+            tracing::warn!(
+                records,
+                "the data folder was not closed in order, and cannot be repaired since it was opened for reading only: \
+                 acknowledged changes may be missing, or files damaged, until homeport is started with the right to write"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// From here on none of these logs counts, whatever of them is left.
@@ -120,6 +142,7 @@ fn finish_removal(disk: &Disk) -> io::Result<()> {
     disk.remove(REPLAYED)
 }
 
+/// Dead logs, and whether there are others.
 fn find(disk: &Disk) -> io::Result<(Vec<Dead>, bool)> {
     let mut dead = Vec::new();
     let mut alive = false;
@@ -243,10 +266,31 @@ fn newest_below(disk: &Disk, path: &str, budget: &mut u32) -> Option<SystemTime>
     newest
 }
 
+/// Only for a process that is alone.
 fn clean_temp(disk: &Disk) -> io::Result<()> {
-    if disk.exists(TEMP)? {
-        disk.remove_tree(TEMP)?;
-        disk.make_dirs(TEMP)?;
+    if !disk.exists(TEMP)? {
+        return Ok(());
+    }
+    for entry in rustix::fs::Dir::read_from(disk.open_dir(TEMP)?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{TEMP}/{name}");
+        if name == "." || name == ".." || is_recent(disk, &path)? {
+            continue;
+        }
+        let is_dir = rustix::fs::FileType::from_raw_mode(disk.stat(&path)?.st_mode).is_dir();
+        if is_dir { disk.remove_tree(&path)? } else { disk.remove(&path)? }
     }
     Ok(())
+}
+
+/// A network file system may keep locks of other machines from us; what is older than this is nobody's.
+fn is_recent(disk: &Disk, path: &str) -> io::Result<bool> {
+    const RECENT: Duration = Duration::from_secs(3600);
+    if !disk.is_network() {
+        return Ok(false);
+    }
+    let changed = disk.stat(path)?.st_ctime;
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(changed.try_into().unwrap_or(0));
+    Ok(changed.elapsed().is_ok_and(|age| age < RECENT))
 }

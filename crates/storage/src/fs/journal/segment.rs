@@ -44,18 +44,34 @@ impl Segment {
         self.end.store(RECORDS_AT, Ordering::SeqCst);
     }
 
-    /// Writes records behind the last ones and syncs. On an error nothing of it counts.
+    /// Writes records behind the last ones and syncs. On an error nothing of it counts; when that is for want of space,
+    /// it can be tried again.
     pub(super) fn append(&self, disk: &Disk, records: &[u8]) -> Result<(), (&'static str, io::Error)> {
         let end = self.len();
         self.grow(disk, end + records.len() as u64).map_err(|error| ("extend the journal in", error))?;
+        if let Err((operation, error)) = self.write(disk, end, records) {
+            // Callers are told "no". So no start may find the records, nor a part of them behind shorter ones.
+            return match self.wipe(disk, end, records.len()) {
+                Ok(()) => Err((operation, error)),
+                Err(wiping) => Err(("take back records in", io::Error::other(format!("{wiping}, after {error}")))),
+            };
+        }
+        self.end.store(end + records.len() as u64, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn write(&self, disk: &Disk, end: u64, records: &[u8]) -> Result<(), (&'static str, io::Error)> {
         let write = |at, bytes: &[u8]| disk.write_at(&self.file, &self.path, at, bytes);
         if end == RECORDS_AT {
             write(0, &header(self.epoch())).map_err(|error| ("write the journal in", error))?;
         }
         write(end, records).map_err(|error| ("write the journal in", error))?;
-        disk.sync_file(&self.file, &self.path).map_err(|error| ("sync the journal in", error))?;
-        self.end.store(end + records.len() as u64, Ordering::SeqCst);
-        Ok(())
+        disk.sync_file(&self.file, &self.path).map_err(|error| ("sync the journal in", error))
+    }
+
+    fn wipe(&self, disk: &Disk, at: u64, len: usize) -> io::Result<()> {
+        disk.write_at(&self.file, &self.path, at, &vec![0; len])?;
+        disk.sync_file(&self.file, &self.path)
     }
 
     /// Declares all records to be in the tree.

@@ -1,0 +1,182 @@
+//! Several processes on one folder. Two drivers of one process are as strange to each other as two processes: a lock
+//! belongs to whoever opened the file.
+
+use super::{open, release_owner_locks};
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use storage::fs::{FsDriver, FsOptions};
+use storage::testing::conformance;
+use storage::{Batch, Driver, ErrorKind, Eventually, ListPage, Object, Result, Stat, Task, Writer};
+
+/// Each call goes to another process.
+struct InTurn {
+    drivers: [Arc<FsDriver>; 2],
+    calls: AtomicUsize,
+}
+
+impl InTurn {
+    fn next(&self) -> &FsDriver {
+        &self.drivers[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
+    }
+}
+
+impl Driver for InTurn {
+    fn stat<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Stat>> {
+        self.next().stat(key)
+    }
+
+    fn get<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<Bytes>> {
+        self.next().get(key, max)
+    }
+
+    fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
+        Driver::open(self.next(), key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Eventually<'a, Result<ListPage>> {
+        self.next().list(prefix, after, limit)
+    }
+
+    fn apply(&self, batch: Batch) -> Task<'_, ()> {
+        self.next().apply(batch)
+    }
+
+    fn writer(&self, size_hint: Option<u64>) -> Task<'_, Box<dyn Writer>> {
+        self.next().writer(size_hint)
+    }
+
+    fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>> {
+        self.next().resume(handle, offset)
+    }
+
+    fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
+        self.next().discard(handle)
+    }
+
+    fn probe(&self) -> Task<'_, ()> {
+        self.next().probe()
+    }
+
+    fn close(&self) -> Task<'_, ()> {
+        self.next().close()
+    }
+}
+
+fn logs(root: &Path) -> usize {
+    let names = std::fs::read_dir(root.join("homeport/v1/journal")).unwrap();
+    names.filter(|name| name.as_ref().unwrap().file_name() != "lock").count()
+}
+
+async fn put_until_logged(driver: &FsDriver, root: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while logs(root) == 0 {
+        assert!(Instant::now() < deadline, "no log although alone");
+        driver.apply(Batch::new().put("a", "1")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_passes_across_two_processes() {
+    let dir = tempfile::tempdir().unwrap();
+    let drivers = [open(&dir, "boot"), open(&dir, "boot")];
+    conformance(Arc::new(InTurn { drivers, calls: AtomicUsize::new(0) })).await;
+    assert_eq!(logs(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_used_only_while_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&dir, "boot");
+    assert_eq!(logs(dir.path()), 0);
+    first.apply(Batch::new().put("tag", "1")).await.unwrap();
+    assert_eq!(logs(dir.path()), 1);
+    // What is under way while the other one joins is neither lost nor refused.
+    let writing = tokio::spawn({
+        let first = Arc::clone(&first);
+        async move {
+            for step in 0..500 {
+                let batch = Batch::new().put("own/x", step.to_string()).delete_tree_if("own/y", "own/y/z", "1");
+                first.apply(batch.put("own/y/z", "1")).await.unwrap();
+            }
+        }
+    });
+    let second = open(&dir, "boot");
+    assert_eq!(logs(dir.path()), 0, "joined while another one has a log");
+    second.apply(Batch::new().put("tag", "2")).await.unwrap();
+    writing.await.unwrap();
+    assert_eq!(&first.get("tag", 10).await.unwrap()[..], b"2");
+    first.apply(Batch::new().put("tag", "3")).await.unwrap();
+    assert_eq!(&second.get("own/x", 10).await.unwrap()[..], b"499");
+    assert_eq!(logs(dir.path()), 0);
+    second.close().await.unwrap();
+    assert_eq!(second.apply(Batch::new().put("a", "1")).await.unwrap_err().kind, ErrorKind::Unavailable);
+    put_until_logged(&first, dir.path()).await;
+    let third = open(&dir, "boot");
+    assert_eq!(logs(dir.path()), 0);
+    first.close().await.unwrap();
+    put_until_logged(&third, dir.path()).await;
+    third.close().await.unwrap();
+    assert_eq!(logs(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_processes_may_start_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&dir, "boot");
+    first.apply(Batch::new().put("tag", "1")).await.unwrap();
+    std::mem::forget(first);
+    release_owner_locks(dir.path());
+    std::fs::remove_file(dir.path().join("tag")).unwrap();
+    let root = dir.path().to_owned();
+    let start = move |index: usize| {
+        let options = FsOptions::new(&root);
+        tokio::task::spawn_blocking(move || {
+            let driver = FsDriver::open(options).unwrap();
+            let runtime = tokio::runtime::Handle::current();
+            assert_eq!(&runtime.block_on(driver.get("tag", 10)).unwrap()[..], b"1", "served before it was repaired");
+            runtime.block_on(driver.apply(Batch::new().put(format!("own/{index}/x"), "1"))).unwrap();
+            driver
+        })
+    };
+    let mut drivers = Vec::new();
+    for starting in (0..8).map(start).collect::<Vec<_>>() {
+        drivers.push(starting.await.unwrap());
+    }
+    assert_eq!(logs(dir.path()), 0);
+    for index in 0..8 {
+        assert!(drivers[0].get(&format!("own/{index}/x"), 10).await.is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn temporary_files_of_the_living_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&dir, "boot");
+    first.apply(Batch::new().put("a", "1")).await.unwrap();
+    let temp = dir.path().join("homeport/v1/tmp/half-made");
+    std::fs::write(&temp, "").unwrap();
+    let second = open(&dir, "boot");
+    assert!(temp.exists());
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+    drop(open(&dir, "boot"));
+    assert!(!temp.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_does_not_share_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir, "boot"));
+    let members = std::fs::File::open(dir.path().join("homeport/v1/locks/members")).unwrap();
+    members.lock().unwrap();
+    let options = FsOptions { wait_max: Duration::from_millis(50), ..FsOptions::new(dir.path()) };
+    let error = FsDriver::open(options).err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.source.to_string().contains("does not share"), "{}", error.source);
+    drop(members);
+    drop(open(&dir, "boot"));
+}
