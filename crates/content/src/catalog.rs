@@ -8,6 +8,7 @@ use crate::{Result, Store, layout};
 use oci::Page;
 use std::future::Future;
 use std::pin::Pin;
+use storage::Names;
 
 /// Deeper names than a repository name can have parts do not exist.
 const DEPTH_MAX: usize = 128;
@@ -26,21 +27,6 @@ struct Walk<'a> {
     last: &'a str,
     limit: usize,
     found: Vec<String>,
-}
-
-enum Item<'a> {
-    Repository(&'a str),
-    Below(&'a str),
-}
-
-impl Item<'_> {
-    /// Compares as the text that the item stands for.
-    fn key(&self) -> String {
-        match self {
-            Self::Repository(name) => (*name).to_owned(),
-            Self::Below(name) => format!("{name}/"),
-        }
-    }
 }
 
 impl Store {
@@ -66,40 +52,71 @@ impl Walk<'_> {
                 return Ok(());
             }
             let key = if path.is_empty() { layout::REPOSITORIES.to_owned() } else { layout::repository(&path) };
-            let page = self.store.driver.list(&key, "", usize::MAX).await?;
-            let children = page.names.iter().filter(|name| name.is_prefix && !name.text.starts_with('_'));
-            let mut items: Vec<Item<'_>> =
-                children.flat_map(|name| [Item::Repository(name.text), Item::Below(name.text)]).collect();
-            if items.len() > 2 {
-                items.sort_by_cached_key(Item::key);
-            }
-            for item in items {
-                if self.found.len() >= self.limit {
-                    break;
+            let names = self.store.driver.list(&key, "", usize::MAX).await?.names;
+            let (start, mut open) = self.start(&path, &names);
+            for index in start..names.len() {
+                let name = names.at(index);
+                if !name.is_prefix || name.text.starts_with('_') {
+                    continue;
                 }
-                match item {
-                    Item::Repository(name) => self.repository(join(&path, name)).await?,
-                    Item::Below(name) => {
-                        let below = join(&path, name);
-                        if self.may_hold_wanted(&below) {
-                            self.directory(below, depth + 1).await?;
-                        }
-                    }
+                self.leave(&path, &mut open, Some(name.text), depth).await?;
+                if self.is_full() {
+                    return Ok(());
+                }
+                if self.repository(join(&path, name.text)).await? {
+                    open.push(name.text);
                 }
             }
-            Ok(())
+            self.leave(&path, &mut open, None, depth).await
         })
     }
 
-    async fn repository(&mut self, name: String) -> Result<()> {
-        if name.as_str() <= self.last {
-            return Ok(());
-        }
-        let children = self.store.driver.list(&layout::repository(&name), "", usize::MAX).await?;
-        if children.names.contains(layout::MANIFESTS) {
-            self.found.push(name);
+    /// Where to begin among the names of a directory, and the names before that whose insides may still be wanted: those
+    /// that `last` begins with. (`a/x` comes after `a-b`.)
+    fn start<'n>(&self, path: &str, names: &'n Names) -> (usize, Vec<&'n str>) {
+        let below = if path.is_empty() {
+            Some(self.last)
+        } else {
+            self.last.strip_prefix(path).and_then(|rest| rest.strip_prefix('/'))
+        };
+        let first = below.map_or("", |below| below.split('/').next().unwrap_or_default());
+        let start = names.from(first);
+        let shorter = (1..first.len()).filter_map(|len| first.get(..len)).filter_map(|prefix| {
+            let name = names.len().checked_sub(1).map(|_| names.from(prefix)).filter(|index| *index < names.len())?;
+            let name = names.at(name);
+            (name.text == prefix && name.is_prefix && !prefix.starts_with('_')).then_some(name.text)
+        });
+        (start, shorter.collect())
+    }
+
+    /// Walks into the open names whose insides come before `next`; the one that was opened last comes first.
+    async fn leave(&mut self, path: &str, open: &mut Vec<&str>, next: Option<&str>, depth: usize) -> Result<()> {
+        while let Some(name) = open.last() {
+            if self.is_full() || next.is_some_and(|next| !is_before(name, next)) {
+                return Ok(());
+            }
+            let below = join(path, name);
+            open.pop();
+            if self.may_hold_wanted(&below) {
+                self.directory(below, depth + 1).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Takes the repository if it is one; tells whether there may be others below it.
+    async fn repository(&mut self, name: String) -> Result<bool> {
+        let children = self.store.driver.list(&layout::repository(&name), "", usize::MAX).await?.names;
+        // Names of repositories do not begin with `_`; our own directories do, and sort together.
+        let others = children.iter().any(|child| child.is_prefix && !child.text.starts_with('_'));
+        if name.as_str() > self.last && children.contains(layout::MANIFESTS) {
+            self.found.push(name);
+        }
+        Ok(others)
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.limit
     }
 
     /// Some name that starts with `below/` sorts after `last`.
@@ -109,6 +126,45 @@ impl Walk<'_> {
     }
 }
 
+/// `name/` sorts before `next`.
+fn is_before(name: &str, next: &str) -> bool {
+    name.bytes().chain(std::iter::once(b'/')).lt(next.bytes())
+}
+
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
+    if path.is_empty() { name.to_owned() } else { [path, "/", name].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use storage::Batch;
+    use storage::memory::MemoryDriver;
+
+    proptest! {
+        /// Pages put together are the sorted list, whatever the names.
+        #[test]
+        fn pages_add_up(names in proptest::collection::btree_set("[ab](-[ab]|/[ab]|[.]a){0,4}", 0..25), limit in 1usize..5) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let driver = MemoryDriver::default();
+                for name in &names {
+                    let key = format!("{}/{}/x", layout::repository(name), layout::MANIFESTS);
+                    storage::Driver::apply(&driver, Batch::new().put(key, "1")).await.unwrap();
+                }
+                let store = Store::new(std::sync::Arc::new(driver), crate::Settings::default());
+                let mut all: Vec<String> = Vec::new();
+                loop {
+                    let page = Page { limit, last: all.last().cloned(), explicit: true };
+                    let found = store.catalog(&page).await.unwrap();
+                    all.extend(found.names);
+                    if !found.more {
+                        break;
+                    }
+                }
+                assert_eq!(all, names.iter().cloned().collect::<Vec<_>>());
+            });
+        }
+    }
 }

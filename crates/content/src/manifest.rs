@@ -19,6 +19,9 @@ pub struct StoredManifest {
     pub subject: Option<Digest>,
 }
 
+/// So often a manifest is removed that is pushed again meanwhile.
+const REMOVAL_ROUNDS_MAX: usize = 5;
+
 fn unknown() -> Error {
     Error::ManifestUnknown
 }
@@ -125,24 +128,26 @@ impl Store {
             [Some(canonical).filter(|canonical| *canonical != digest), Some(digest)].into_iter().flatten().collect();
         let mut tags = self.tags_of(repo, &names).await?;
         let mut removed = BTreeSet::new();
-        loop {
+        for round in 1.. {
             self.driver.apply(removal(repo, &names, subject.as_ref(), &tags)).await?;
             for name in &names {
                 self.caches.drop_grant(GrantKind::Revision, repo.as_str(), name);
             }
             removed.extend(tags.into_iter().map(|(tag, _)| tag));
-            // A push may have set a tag after we had looked and before the manifest went: it counts as older than we are,
-            // and goes too. One that came later has brought the manifest back, and stands.
+            // A push may have set a tag after we had looked and before the manifest went. We cannot tell it from one that
+            // came later and has brought the manifest back, so both count as older than we are, and go. Against somebody
+            // who pushes without end only tags without their manifest count.
             tags = Vec::new();
             for (tag, named) in self.tags_of(repo, &names).await? {
-                if !self.has_manifest(repo, &named).await? {
+                if round < REMOVAL_ROUNDS_MAX || !self.has_manifest(repo, &named).await? {
                     tags.push((tag, named));
                 }
             }
             if tags.is_empty() {
-                return Ok(removed.into_iter().collect());
+                break;
             }
         }
+        Ok(removed.into_iter().collect())
     }
 
     /// The tags that are one of `names` now, and which.

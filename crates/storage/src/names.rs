@@ -60,6 +60,13 @@ impl Names {
         low
     }
 
+    /// Index of the first name that does not sort before `first`.
+    #[must_use]
+    pub fn from(&self, first: &str) -> usize {
+        let after = self.after(first);
+        if after > 0 && self.at(after - 1).text == first { after - 1 } else { after }
+    }
+
     /// True when `name` is in the list.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
@@ -120,6 +127,7 @@ mod tests {
             prop_assert_eq!(names.iter().map(|n| n.text.to_owned()).collect::<Vec<_>>(), list.clone());
             prop_assert!(names.iter().all(|n| n.is_prefix == (n.text.len() % 2 == 0)));
             prop_assert_eq!(names.after(&last), list.partition_point(|name| name.as_str() <= last.as_str()));
+            list.dedup();
             prop_assert_eq!(names.contains(&last), list.contains(&last));
         }
     }

@@ -77,6 +77,31 @@ async fn an_unclean_stop_is_replayed_in_order() {
     assert!(driver.get("gone/x", 10).await.is_err());
 }
 
+/// What a condition was about is decided once, not again by a replay, which finds the tree in another state.
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_are_not_decided_by_a_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = open(&dir, "first");
+    for tree in ["gone", "kept"] {
+        driver.apply(Batch::new().put(format!("{tree}/k"), "1").put(format!("{tree}/x"), "x")).await.unwrap();
+    }
+    driver.close().await.unwrap();
+    let driver = open(&dir, "first");
+    driver.apply(Batch::new().delete_tree_if("gone", "gone/k", "1")).await.unwrap();
+    driver.apply(Batch::new().delete_tree_if("kept", "kept/k", "2")).await.unwrap();
+    driver.apply(Batch::new().put("kept/k", "2")).await.unwrap();
+    // A power cut: half of the deleted tree is still there.
+    std::mem::forget(driver);
+    release_owner_locks(dir.path());
+    std::fs::create_dir(dir.path().join("gone")).unwrap();
+    let half = std::fs::File::create(dir.path().join("gone/x")).unwrap();
+    half.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let driver = open(&dir, "second");
+    assert!(driver.get("gone/x", 10).await.is_err(), "half of a deleted tree came back");
+    assert_eq!(&driver.get("kept/x", 10).await.unwrap()[..], b"x");
+    assert_eq!(&driver.get("kept/k", 10).await.unwrap()[..], b"2");
+}
+
 /// Somebody else's later change of a tag survives the replay.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_does_not_undo_what_others_did_later() {

@@ -30,7 +30,9 @@ fn config_check_prints_what_a_file_amounts_to() -> Result<()> {
     )?;
     let text = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
-    for part in ["prefix: /from-env/", "secret: \"***\"", "bob:", "enabled: true", "# warning: ", "redis: has no effect"] {
+    for part in
+        ["prefix: /from-env/", "secret: \"***\"", "bob:", "enabled: true", "# warning: ", "redis: has no effect"]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
     for secret in ["not to be shown", "0123456789abcdef", HASH] {
@@ -50,7 +52,13 @@ fn config_check_names_every_mistake_with_its_line() -> Result<()> {
     )?;
     let text = stderr(&output);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
-    for part in [":3: storage.delet: unknown key; did you mean \"delete\"?", ":4: http.addr:", ":5: proxy:", ":7: homeport.token.expiry", "REGISTRY_LOG_LEVEL"] {
+    for part in [
+        ":3: storage.delet: unknown key; did you mean \"delete\"?",
+        ":4: http.addr:",
+        ":5: proxy:",
+        ":7: homeport.token.expiry",
+        "REGISTRY_LOG_LEVEL",
+    ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
     let missing = homeport(&["config", "check", "/does/not/exist"], &[], "")?;
@@ -82,7 +90,9 @@ fn passwd_makes_hashes_that_work() -> Result<()> {
         let client = server.client().authorization(&basic(user, "p\u{e4}ss word"));
         assert_eq!(client.get("/v2/")?.status, 200, "{user}");
     }
-    for (arguments, input) in [(&["passwd"][..], ""), (&["passwd"], "\n"), (&["passwd", "a:b"], "x\n"), (&["passwd", ""], "x\n")] {
+    for (arguments, input) in
+        [(&["passwd"][..], ""), (&["passwd"], "\n"), (&["passwd", "a:b"], "x\n"), (&["passwd", ""], "x\n")]
+    {
         assert_eq!(homeport(arguments, &[], input)?.status.code(), Some(1), "{arguments:?}");
     }
     assert_eq!(homeport(&["passwd", "--cost", "3"], &[], "x\n")?.status.code(), Some(2));
@@ -93,9 +103,19 @@ fn passwd_makes_hashes_that_work() -> Result<()> {
 fn version_help_and_completion() -> Result<()> {
     for arguments in [&["version"][..], &["--version"], &["-V"]] {
         let output = homeport(arguments, &[], "")?;
-        assert!(output.status.success() && stdout(&output).starts_with(&format!("homeport {}", env!("CARGO_PKG_VERSION"))));
+        assert!(
+            output.status.success() && stdout(&output).starts_with(&format!("homeport {}", env!("CARGO_PKG_VERSION")))
+        );
     }
-    for arguments in [&["--help"][..], &["help"], &["serve", "--help"], &["config", "--help"], &["config", "check", "--help"], &["passwd", "--help"], &["completion", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["help"],
+        &["serve", "--help"],
+        &["config", "--help"],
+        &["config", "check", "--help"],
+        &["passwd", "--help"],
+        &["completion", "--help"],
+    ] {
         let output = homeport(arguments, &[], "")?;
         let text = stdout(&output);
         assert!(output.status.success() && text.contains("Usage: homeport"), "{arguments:?}");
@@ -124,7 +144,11 @@ fn wrong_arguments_end_with_2_and_say_why() -> Result<()> {
         (&["serve", "one.yml", "two.yml"], "two.yml"),
     ] {
         let output = homeport(arguments, &[], "")?;
-        assert!(output.status.code() == Some(2) && stderr(&output).contains(word), "{arguments:?}: {}", stderr(&output));
+        assert!(
+            output.status.code() == Some(2) && stderr(&output).contains(word),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
     }
     for (arguments, word) in [
         (&["serve", "/does/not/exist.yml"][..], "/does/not/exist.yml"),
@@ -133,7 +157,11 @@ fn wrong_arguments_end_with_2_and_say_why() -> Result<()> {
         (&["serve", "--listen", "127.0.0.1:0", "--data", "/proc/no/such"], "/proc/no"),
     ] {
         let output = homeport(arguments, &[], "")?;
-        assert!(output.status.code() == Some(1) && stderr(&output).contains(word), "{arguments:?}: {}", stderr(&output));
+        assert!(
+            output.status.code() == Some(1) && stderr(&output).contains(word),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
     }
     Ok(())
 }
@@ -168,7 +196,10 @@ fn a_unix_socket() -> Result<()> {
     let (socket, config) = (dir.path().join("socket"), dir.path().join("config.yml"));
     let text = format!(
         "{}http: {{net: unix, addr: {}}}\n",
-        BASE.replace("storage: {", &format!("storage: {{filesystem: {{rootdirectory: {}}}, ", dir.path().join("data").display())),
+        BASE.replace(
+            "storage: {",
+            &format!("storage: {{filesystem: {{rootdirectory: {}}}, ", dir.path().join("data").display())
+        ),
         socket.display()
     );
     std::fs::write(&config, text)?;
@@ -183,7 +214,11 @@ fn a_unix_socket() -> Result<()> {
     let content = e2e::random(1, 3 << 20);
     let mut stream = std::os::unix::net::UnixStream::connect(&socket)?;
     let digest = e2e::digest(&content);
-    write!(stream, "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", content.len())?;
+    write!(
+        stream,
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        content.len()
+    )?;
     stream.write_all(&content)?;
     write!(stream, "GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
     let mut answer = Vec::new();

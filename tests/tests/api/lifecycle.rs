@@ -23,7 +23,10 @@ fn files(dir: &Path) -> Vec<(String, u64)> {
 fn check_clean(data: &Path) {
     for (path, size) in files(&data.join("homeport")) {
         let fine = path.contains("/sessions/") || path.contains("/referrers/") || path.contains("/aliases/");
-        assert!(fine || path.ends_with("/secret") || size == 0 || path.contains("/uploads/"), "{path} has {size} bytes");
+        assert!(
+            fine || path.ends_with("/secret") || size == 0 || path.contains("/uploads/"),
+            "{path} has {size} bytes"
+        );
     }
     assert!(files(&data.join("homeport/v1/journal")).iter().all(|(_, size)| *size == 0));
 }
@@ -44,7 +47,10 @@ fn a_stop_waits_for_running_transfers() -> Result<()> {
     assert_eq!(download.head()?.status, 200);
     let mut upload = Raw::connect(server.address())?;
     let location = begin(&client, "a")?;
-    upload.request(&format!("PATCH {location}"), &[("content-length", &(2 << 20).to_string()), ("expect", "100-continue")])?;
+    upload.request(
+        &format!("PATCH {location}"),
+        &[("content-length", &(2 << 20).to_string()), ("expect", "100-continue")],
+    )?;
     assert_eq!(upload.head()?.status, 100);
     upload.send(&up[..1 << 20])?;
     // An idle connection does not hold it up.
@@ -105,7 +111,8 @@ fn acknowledged_pushes_survive_a_kill() -> Result<()> {
     let server = Registry::start(Server::builder().data(&data))?;
     server.client().push_image("a", "v1", &image)?;
     let part = random(5, 200_000);
-    let location = server.client().send("PATCH", &begin(&server.client(), "a")?, &[], &part)?.header("location").to_owned();
+    let location =
+        server.client().send("PATCH", &begin(&server.client(), "a")?, &[], &part)?.header("location").to_owned();
     server.kill()?;
     let server = Registry::start(Server::builder().data(&data))?;
     let client = server.client();
@@ -207,7 +214,8 @@ fn one_session_in_two_processes_at_once_is_never_mixed() -> Result<()> {
     for round in 0..5 {
         let location = begin(&one.client(), "a")?;
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let sends = [&one, &two].map(|server| scope.spawn(|| server.client().send("PATCH", &location, &[], &content)));
+            let sends =
+                [&one, &two].map(|server| scope.spawn(|| server.client().send("PATCH", &location, &[], &content)));
             sends.into_iter().map(|send| send.join().unwrap()).collect::<Result<_>>()
         })?;
         let winner = answers.iter().find(|answer| answer.status == 202);
@@ -224,9 +232,10 @@ fn one_session_in_two_processes_at_once_is_never_mixed() -> Result<()> {
 
 #[test]
 fn abandoned_uploads_expire() -> Result<()> {
-    let server = Registry::start(Server::builder().config(
-        "version: 0.1\nstorage: {maintenance: {uploadpurging: {enabled: true, age: 1s, interval: 1s}}}\n",
-    ))?;
+    let server = Registry::start(
+        Server::builder()
+            .config("version: 0.1\nstorage: {maintenance: {uploadpurging: {enabled: true, age: 1s, interval: 1s}}}\n"),
+    )?;
     let client = server.client();
     let mut locations = vec![begin(&client, "a")?];
     for size in [1000, 3 << 20] {

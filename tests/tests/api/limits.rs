@@ -1,6 +1,6 @@
 //! Limits on requests at the same time.
 
-use crate::support::{Raw, Registry, basic, begin, blob_path, refused, serve, until, users, PASSWORD};
+use crate::support::{PASSWORD, Raw, Registry, basic, begin, blob_path, refused, serve, until, users};
 use anyhow::Result;
 use e2e::{Server, random};
 use std::time::{Duration, Instant};
@@ -133,12 +133,16 @@ fn writes_are_limited_too_and_a_broken_one_gives_its_place_back() -> Result<()> 
     let mut slow = Raw::connect(server.address())?;
     slow.request(&format!("PATCH {location}"), &[("content-length", "100"), ("expect", "100-continue")])?;
     assert_eq!(slow.head()?.status, 100);
-    for (method, path) in [("POST", "/v2/a/blobs/uploads/"), ("PUT", "/v2/a/manifests/v1"), ("DELETE", "/v2/a/manifests/v1")] {
+    for (method, path) in
+        [("POST", "/v2/a/blobs/uploads/"), ("PUT", "/v2/a/manifests/v1"), ("DELETE", "/v2/a/manifests/v1")]
+    {
         refused(&client.send(method, path, &[], b"x")?, 429, "TOOMANYREQUESTS");
     }
     assert_eq!(client.get("/v2/_catalog")?.status, 200);
     drop(slow);
-    until("the place is free", || client.send("POST", "/v2/a/blobs/uploads/", &[], &[]).is_ok_and(|begun| begun.status == 202))
+    until("the place is free", || {
+        client.send("POST", "/v2/a/blobs/uploads/", &[], &[]).is_ok_and(|begun| begun.status == 202)
+    })
 }
 
 #[test]

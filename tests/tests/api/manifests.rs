@@ -415,3 +415,14 @@ fn layers_larger_than_memory_buffers_read_back() -> Result<()> {
     assert_eq!(client.head(&format!("/v2/deep/er/repo/blobs/{}", digest(&big)))?.status, 404);
     Ok(())
 }
+
+#[test]
+fn missing_blobs_are_accepted_where_the_configuration_says_so() -> Result<()> {
+    let server = serve("homeport: {missingBlobs: accept}\n")?;
+    let client = server.client();
+    let bytes = manifest(b"not here", &[b"nor this"], json!({}));
+    client.push_manifest("a", "v1", OCI_MANIFEST, &bytes)?;
+    assert_eq!(client.get("/v2/a/manifests/v1")?.body, bytes);
+    assert_eq!(client.head(&crate::support::blob_path("a", b"nor this"))?.status, 404);
+    Ok(())
+}

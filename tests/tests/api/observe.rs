@@ -150,9 +150,19 @@ fn every_request_is_one_line_with_what_one_wants_to_know() -> Result<()> {
     assert_eq!(lines.len(), 10, "{log}");
     let line = lines[5];
     for (name, value) in [
-        ("level", "info"), ("id", "id-1"), ("client", "127.0.0.1"), ("user", "ci"), ("method", "GET"),
-        ("path", "/v2/p/a/manifests/v1"), ("status", "200"), ("repository", "p/a"), ("reference", "v1"),
-        ("digest", &name), ("bytes_in", "0"), ("bytes_out", &image.manifest.len().to_string()), ("complete", "true"),
+        ("level", "info"),
+        ("id", "id-1"),
+        ("client", "127.0.0.1"),
+        ("user", "ci"),
+        ("method", "GET"),
+        ("path", "/v2/p/a/manifests/v1"),
+        ("status", "200"),
+        ("repository", "p/a"),
+        ("reference", "v1"),
+        ("digest", &name),
+        ("bytes_in", "0"),
+        ("bytes_out", &image.manifest.len().to_string()),
+        ("complete", "true"),
         ("agent", "docker/27 (x)"),
     ] {
         assert_eq!(field(line, name), value, "{name}: {line}");
@@ -161,7 +171,10 @@ fn every_request_is_one_line_with_what_one_wants_to_know() -> Result<()> {
     let blob = lines[6];
     assert_eq!((field(blob, "bytes_out"), field(blob, "digest")), ("5000", digest(&image.blobs[1]).as_str()));
     assert_eq!((field(lines[7], "status"), field(lines[7], "code")), ("404", "MANIFEST_UNKNOWN"));
-    assert_eq!((field(lines[8], "status"), field(lines[8], "code"), field(lines[8], "user")), ("401", "UNAUTHORIZED", "anonymous"));
+    assert_eq!(
+        (field(lines[8], "status"), field(lines[8], "code"), field(lines[8], "user")),
+        ("401", "UNAUTHORIZED", "anonymous")
+    );
     let put = lines.iter().find(|line| line.contains("method=PUT") && line.contains("blobs/uploads")).unwrap();
     assert_ne!(field(put, "bytes_in"), "0", "{put}");
     assert!(field(put, "digest").starts_with("sha256:"));
@@ -175,8 +188,18 @@ fn b_168_the_first_lines_tell_what_runs_where() -> Result<()> {
     let server = serve("log: {fields: {service: registry, environment: test}}\n")?;
     let log = server.log();
     let line = log.lines().find(|line| line.contains("listening on")).unwrap_or_default();
-    assert!(line.starts_with("time=20") && line.contains(&format!("msg=\"listening on {}\"", server.address())), "{line}");
-    for (name, value) in [("level", "info"), ("version", env!("CARGO_PKG_VERSION")), ("cache", "inmemory"), ("tls", "false"), ("environment", "test"), ("service", "registry")] {
+    assert!(
+        line.starts_with("time=20") && line.contains(&format!("msg=\"listening on {}\"", server.address())),
+        "{line}"
+    );
+    for (name, value) in [
+        ("level", "info"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("cache", "inmemory"),
+        ("tls", "false"),
+        ("environment", "test"),
+        ("service", "registry"),
+    ] {
         assert_eq!(field(line, name), value, "{name}: {line}");
     }
     Ok(())
@@ -214,11 +237,27 @@ fn audit_lines_as_text_and_json() -> Result<()> {
             }
         };
         let actions: Vec<_> = lines.iter().map(|line| value(line, "action")).collect();
-        let expected = ["blob.push", "blob.push", "manifest.push", "blob.mount", "manifest.push", "tag.delete", "manifest.delete", "blob.delete"];
+        let expected = [
+            "blob.push",
+            "blob.push",
+            "manifest.push",
+            "blob.mount",
+            "manifest.push",
+            "tag.delete",
+            "manifest.delete",
+            "blob.delete",
+        ];
         assert_eq!(actions, expected, "{log}");
         for line in &lines {
-            assert_eq!((value(line, "user"), value(line, "client")), ("ci".to_owned(), "127.0.0.1".to_owned()), "{line}");
-            assert!(value(line, "digest").starts_with("sha256:") && value(line, "repository").starts_with("p/"), "{line}");
+            assert_eq!(
+                (value(line, "user"), value(line, "client")),
+                ("ci".to_owned(), "127.0.0.1".to_owned()),
+                "{line}"
+            );
+            assert!(
+                value(line, "digest").starts_with("sha256:") && value(line, "repository").starts_with("p/"),
+                "{line}"
+            );
             assert_eq!((value(line, "msg"), value(line, "level")), ("audit".to_owned(), "info".to_owned()));
         }
         assert_eq!((value(lines[5], "reference"), value(lines[5], "digest")), ("v1".to_owned(), name.clone()));

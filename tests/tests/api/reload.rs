@@ -15,7 +15,10 @@ fn running_transfers_do_not_notice() -> Result<()> {
     assert_eq!(download.head()?.status, 200);
     let location = begin(&client, "a")?;
     let mut upload = Raw::connect(server.address())?;
-    upload.request(&format!("PATCH {location}"), &[("content-length", &up.len().to_string()), ("expect", "100-continue")])?;
+    upload.request(
+        &format!("PATCH {location}"),
+        &[("content-length", &up.len().to_string()), ("expect", "100-continue")],
+    )?;
     assert_eq!(upload.head()?.status, 100);
     upload.send(&up[..1 << 20])?;
 
@@ -48,7 +51,9 @@ fn read_only_refuses_every_write_and_says_so() -> Result<()> {
     for more in ["homeport: {readOnly: true}\n", "read only by distribution's key"] {
         match more {
             "read only by distribution's key" => {
-                server.reload("version: 0.1\nstorage: {delete: {enabled: true}, maintenance: {readonly: {enabled: true}}}\n")?;
+                server.reload(
+                    "version: 0.1\nstorage: {delete: {enabled: true}, maintenance: {readonly: {enabled: true}}}\n",
+                )?;
             }
             more => server.reload(&format!("{BASE}{more}"))?,
         }
@@ -95,7 +100,10 @@ fn a_broken_configuration_changes_nothing() -> Result<()> {
         let before = server.log().len();
         server.reload(&broken)?;
         let log = server.log()[before..].to_owned();
-        assert!(log.contains("the new configuration is not usable, the old one stays") && log.contains(word), "{broken}: {log}");
+        assert!(
+            log.contains("the new configuration is not usable, the old one stays") && log.contains(word),
+            "{broken}: {log}"
+        );
         assert_eq!(server.user("ci").get("/v2/")?.status, 200, "{broken}");
         assert_eq!(server.client().get("/v2/")?.status, 401, "{broken}");
     }
@@ -120,7 +128,8 @@ fn the_log_level_changes() -> Result<()> {
     };
     change(&format!("{BASE}log: {{level: error}}\nhttp: {{headers: {{X-New: [yes]}}}}\n"))?;
     until("the new configuration holds", || {
-        server.client().get("/healthz").is_ok() && server.client().get("/v2/").is_ok_and(|answer| answer.header("x-new") == "yes")
+        server.client().get("/healthz").is_ok()
+            && server.client().get("/v2/").is_ok_and(|answer| answer.header("x-new") == "yes")
     })?;
     assert_eq!(lines(), 1, "{}", server.log());
     change(BASE)?;

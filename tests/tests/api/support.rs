@@ -102,8 +102,11 @@ pub(crate) fn serve(more: &str) -> Result<Registry> {
     Registry::start(Server::builder().config(&format!("{BASE}{more}")))
 }
 
-/// Static users of [`HASH`], each with `(project, subPath, access)`.
-pub(crate) fn users(users: &[(&str, &[(&str, &str, &str)])]) -> String {
+/// `(project, subPath, access)`
+pub(crate) type Project<'a> = (&'a str, &'a str, &'a str);
+
+/// Static users of [`HASH`] with their projects.
+pub(crate) fn users(users: &[(&str, &[Project<'_>])]) -> String {
     let mut text = String::from("  users:\n");
     for (name, projects) in users {
         text += &format!("    {name}:\n      passwordHash: '{HASH}'\n      projects:\n");

@@ -19,7 +19,8 @@ impl Authority {
     }
 
     fn request(&self, name: &str, more: &[&str]) -> Result<()> {
-        let (key, certificate, subject) = (self.file(name, "key"), self.file(name, "pem"), format!("/O=group/CN={name}"));
+        let (key, certificate, subject) =
+            (self.file(name, "key"), self.file(name, "pem"), format!("/O=group/CN={name}"));
         let mut arguments =
             vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
         arguments.extend(["-keyout", &key, "-out", &certificate, "-subj", &subject]);
@@ -121,7 +122,8 @@ fn push_and_pull_with_both_protocols() -> Result<()> {
         assert!(refused.as_ref().is_ok_and(|status| status.starts_with("404")), "{version}: {refused:?}");
     }
     // The realm and other addresses follow the request.
-    let output = run("curl", &["-s", "-i", "--cacert", &root, &format!("https://{}/v2/a/tags/list?n=0", server.address())])?;
+    let output =
+        run("curl", &["-s", "-i", "--cacert", &root, &format!("https://{}/v2/a/tags/list?n=0", server.address())])?;
     assert!(String::from_utf8_lossy(&output.stdout).contains("docker-distribution-api-version: registry/2.0"));
     Ok(())
 }
@@ -145,9 +147,11 @@ fn client_certificates() -> Result<()> {
         let clients = format!("    clientcas: ['{root}']\n");
         let auth = if mode.is_empty() { String::new() } else { format!("    clientauth: {mode}\n") };
         let server = serve(&certificate, &key, "", &format!("{clients}{auth}"))?;
-        for (arguments, expected) in
-            [(vec![], none), (vec!["--cert", &good, "--key", &good_key], ours), (vec!["--cert", &bad, "--key", &bad_key], theirs)]
-        {
+        for (arguments, expected) in [
+            (vec![], none),
+            (vec!["--cert", &good, "--key", &good_key], ours),
+            (vec!["--cert", &bad, "--key", &bad_key], theirs),
+        ] {
             let got = curl(&server, &root, &arguments, "/v2/");
             assert_eq!(got.as_deref() == Ok("200 2"), expected, "{mode} {arguments:?}: {got:?}");
         }
@@ -248,9 +252,12 @@ fn unusable_files_are_named_at_the_start() -> Result<()> {
     let (certificate, key) = one.sign("server")?;
     let (_, other_key) = two.sign("server")?;
     let missing = dir.path().join("missing").to_string_lossy().into_owned();
-    for (certificate, key, word) in
-        [(&certificate, &other_key, "do not belong together"), (&missing, &key, "missing"), (&certificate, &missing, "missing"), (&key, &key, "no certificate")]
-    {
+    for (certificate, key, word) in [
+        (&certificate, &other_key, "do not belong together"),
+        (&missing, &key, "missing"),
+        (&certificate, &missing, "missing"),
+        (&key, &key, "no certificate"),
+    ] {
         let error = serve(certificate, key, "", "").err().context("it starts")?;
         assert!(error.to_string().contains(word), "{error}");
     }

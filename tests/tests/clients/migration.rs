@@ -41,9 +41,9 @@ fn fill(desk: &Desk, old: &'static str, tree: &Path) -> Result<Option<Filled>> {
     // Another client, and blobs of all sizes.
     let plain = "--src-tls-verify=false --dest-tls-verify=false";
     skopeo.ok(&format!("copy {plain} docker://{host}/team/app:arm64 docker://{host}/team/skopeo:1"))?;
-    client.push_image("team/big", "1", &Image::new(3, &[0, 1, 4096, 20 << 20]))?;
+    client.push_image("team/big", "1", &Image::new(3, &[0, 1, 4096, 8 << 20]))?;
     // Without `mediaType` inside, as older clients write them: the registry has to tell what it is.
-    let bare = String::from_utf8(Image::new(3, &[0, 1, 4096, 20 << 20]).manifest)?;
+    let bare = String::from_utf8(Image::new(3, &[0, 1, 4096, 8 << 20]).manifest)?;
     let bare = bare.replace(&format!("\"mediaType\":\"{}\",", Image::MEDIA_TYPE), "");
     ensure!(!bare.contains(Image::MEDIA_TYPE));
     let child = client.push_manifest("team/big", "bare", Image::MEDIA_TYPE, bare.as_bytes())?;
@@ -132,7 +132,7 @@ fn change(desk: &Desk, server: &Server, subject: &str) -> Result<Vec<String>> {
     let docker = material::layer(desk, "docker-2")?;
     crane.ok(&format!("append --new_layer {} --new_tag {host}/team/docker:1", docker.display()))?;
     // Blobs of all sizes, in one request and in many.
-    client.push_image("new/sizes", "1", &Image::new(11, &[0, 1, 100, 65_536, 3 << 20, 40 << 20]))?;
+    client.push_image("new/sizes", "1", &Image::new(11, &[0, 1, 100, 65_536, 3 << 20, 16 << 20]))?;
     let content = e2e::random(12, 5 << 20);
     chunked(&client, "new/sizes", &content)?;
     let config = client.push_blob("new/sizes", b"{}")?;

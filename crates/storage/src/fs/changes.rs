@@ -22,8 +22,10 @@ use tokio::sync::RwLock;
 
 /// How often a process that is alone looks whether somebody waits.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long to leave the folder shared before the next try to get it alone.
+/// How long to leave the folder shared before the next try to get it alone. A try has to wait for what is under way, so
+/// each that fails doubles the time, up to the longest.
 const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(16);
 
 /// Carries out small changes.
 pub(super) struct Changes {
@@ -34,12 +36,33 @@ pub(super) struct Changes {
     members: Mutex<Option<Members>>,
     /// Shared by changes with syncs of their own; held alone to change the way.
     way: Arc<RwLock<()>>,
-    /// No try to get the folder alone before.
-    retry_at: Mutex<Instant>,
+    retry: Mutex<Retry>,
     /// Ends the watching thread when dropped.
     watched: Mutex<Option<Sender<()>>>,
     closed: AtomicBool,
     failure: Mutex<Option<Error>>,
+}
+
+/// No try to get the folder alone before `at`; the next one after `pause`.
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Retry {
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    fn failed(&mut self) {
+        self.at = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(RETRY_MAX);
+    }
+
+    fn restart(&mut self) {
+        self.pause = RETRY;
+        self.failed();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -57,7 +80,7 @@ impl Changes {
             journal,
             members: Mutex::new(Some(members)),
             way: Arc::default(),
-            retry_at: Mutex::new(Instant::now()),
+            retry: Mutex::new(Retry { at: Instant::now(), pause: RETRY }),
             watched: Mutex::default(),
             closed: false.into(),
             failure: Mutex::default(),
@@ -125,14 +148,14 @@ impl Changes {
 
     /// Tries to get the folder alone and to start the journal.
     async fn enter(self: &Arc<Self>, key: &str) -> Result<bool> {
-        if Instant::now() < *lock(&self.retry_at) {
+        if !lock(&self.retry).is_due() {
             return Ok(false);
         }
         let way = Arc::clone(&self.way).write_owned().await;
         // Somebody may have been faster.
         self.check(key)?;
         let Some(journal) = &self.journal else { return Ok(false) };
-        if journal.is_running() || Instant::now() < *lock(&self.retry_at) {
+        if journal.is_running() || !lock(&self.retry).is_due() {
             return Ok(journal.is_running());
         }
         let (this, name) = (Arc::clone(self), key.to_owned());
@@ -149,7 +172,7 @@ impl Changes {
         let (Some(members), Some(journal)) = (members.as_ref(), &self.journal) else { return Ok(false) };
         let alone = members.try_alone(&turn);
         if !matches!(alone, Ok(true)) {
-            *lock(&self.retry_at) = Instant::now() + RETRY;
+            lock(&self.retry).failed();
             return alone.inspect_err(|error| self.fail("share the folder of", error));
         }
         let (sender, receiver) = channel();
@@ -176,7 +199,7 @@ impl Changes {
             tracing::error!(error = %error.source, "another process has to wait: the journal cannot be emptied");
             return;
         }
-        *lock(&self.retry_at) = Instant::now() + RETRY;
+        lock(&self.retry).restart();
         let shared = turn(&self.disk).and_then(|turn| lock(&self.members).as_ref().map_or(Ok(()), |m| m.share(&turn)));
         match shared {
             Ok(()) => tracing::info!("another process works on the data folder: every change is synced by itself"),

@@ -141,7 +141,11 @@ impl Disk {
 
     pub(super) fn write_new(&self, path: &str, data: &[u8]) -> io::Result<File> {
         let file = self.create(path, OFlags::empty())?;
-        self.write_at(&file, path, 0, data)?;
+        if let Err(error) = self.write_at(&file, path, 0, data) {
+            // On a full disk, what is left of many tries adds up.
+            drop(self.remove(path));
+            return Err(error);
+        }
         Ok(file)
     }
 

@@ -110,3 +110,36 @@ pub(super) fn read_epoch(bytes: &[u8]) -> u64 {
     let epoch = head[8..16].try_into().map(u64::from_le_bytes).unwrap_or(0);
     if head == header(epoch) { epoch } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Record, decode_all, encode};
+    use super::*;
+    use crate::Batch;
+
+    /// A sync may fail for want of space after the records were written.
+    #[test]
+    fn refused_records_are_not_found_behind_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), None).unwrap();
+        let segment = Segment::create(&disk, "0".to_owned()).unwrap();
+        let records = |ids: &[u64]| {
+            let mut out = Vec::new();
+            ids.iter().for_each(|id| encode(&mut out, 1, *id, &Batch::new().put("key", "value")));
+            out
+        };
+        let found = || {
+            let bytes = bytes::Bytes::from(std::fs::read(dir.path().join("0")).unwrap());
+            let id = |record: &Record| if let Record::Batch { id, .. } = record { *id } else { 0 };
+            let records = bytes.slice(usize::try_from(RECORDS_AT).unwrap()..);
+            decode_all(&records, read_epoch(&bytes)).iter().map(id).collect::<Vec<_>>()
+        };
+        segment.append(&disk, &records(&[1])).unwrap();
+        let refused = records(&[2, 3]);
+        segment.write(&disk, segment.len(), &refused).unwrap();
+        segment.wipe(&disk, segment.len(), refused.len()).unwrap();
+        assert_eq!(found(), [1]);
+        segment.append(&disk, &records(&[4])).unwrap();
+        assert_eq!(found(), [1, 4]);
+    }
+}
