@@ -7,7 +7,7 @@ use bytes::Bytes;
 pub enum PutMode {
     /// Last writer wins.
     Replace,
-    /// The content of the key never differs: an existing one of the same length stays.
+    /// The content of the key never differs: an existing one stays, a damaged one is replaced.
     Keep,
 }
 

@@ -124,7 +124,7 @@ impl Driver for MemoryDriver {
 fn apply_one(objects: &mut Objects, op: Op) {
     match op {
         Op::Put { key, data, mode } => {
-            let keep = mode == PutMode::Keep && objects.get(&key).is_some_and(|(old, _)| old.len() == data.len());
+            let keep = mode == PutMode::Keep && objects.get(&key).is_some_and(|(old, _)| *old == data);
             if !keep {
                 objects.insert(key, (data, SystemTime::now()));
             }

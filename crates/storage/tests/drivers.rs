@@ -10,9 +10,8 @@ use storage::fs::{FsDriver, FsOptions};
 use storage::memory::MemoryDriver;
 use storage::{Batch, Driver, testing::conformance};
 
-fn open(dir: &tempfile::TempDir, boot: &str) -> Arc<FsDriver> {
-    let options = FsOptions { boot_id: Some(boot.to_owned()), ..FsOptions::new(dir.path()) };
-    Arc::new(FsDriver::open(options).unwrap())
+fn open(dir: &tempfile::TempDir) -> Arc<FsDriver> {
+    Arc::new(FsDriver::open(FsOptions::new(dir.path())).unwrap())
 }
 
 #[tokio::test]
@@ -23,7 +22,7 @@ async fn memory_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fs_conforms_and_leaves_a_plain_tree() {
     let dir = tempfile::tempdir().unwrap();
-    let driver = open(&dir, "boot");
+    let driver = open(&dir);
     conformance(driver.clone()).await;
     driver.close().await.unwrap();
     let left: Vec<_> = std::fs::read_dir(dir.path().join("homeport/v1/journal")).unwrap().collect();
@@ -62,7 +61,7 @@ async fn a_vanished_folder_is_unavailable_not_empty() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unclean_stop_is_replayed_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let driver = open(&dir, "first");
+    let driver = open(&dir);
     driver.apply(Batch::new().put("tag/current/link", "one").keep("blob/data", "content")).await.unwrap();
     driver.apply(Batch::new().put("tag/current/link", "two").put("gone/x", "1")).await.unwrap();
     driver.apply(Batch::new().delete_tree("gone")).await.unwrap();
@@ -71,7 +70,7 @@ async fn an_unclean_stop_is_replayed_in_order() {
     release_owner_locks(dir.path());
     std::fs::remove_dir_all(dir.path().join("blob")).unwrap();
     std::fs::remove_dir_all(dir.path().join("tag")).unwrap();
-    let driver = open(&dir, "second");
+    let driver = open(&dir);
     assert_eq!(&driver.get("tag/current/link", 10).await.unwrap()[..], b"two");
     assert_eq!(&driver.get("blob/data", 10).await.unwrap()[..], b"content");
     assert!(driver.get("gone/x", 10).await.is_err());
@@ -81,12 +80,12 @@ async fn an_unclean_stop_is_replayed_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn conditions_are_not_decided_by_a_replay() {
     let dir = tempfile::tempdir().unwrap();
-    let driver = open(&dir, "first");
+    let driver = open(&dir);
     for tree in ["gone", "kept"] {
         driver.apply(Batch::new().put(format!("{tree}/k"), "1").put(format!("{tree}/x"), "x")).await.unwrap();
     }
     driver.close().await.unwrap();
-    let driver = open(&dir, "first");
+    let driver = open(&dir);
     driver.apply(Batch::new().delete_tree_if("gone", "gone/k", "1")).await.unwrap();
     driver.apply(Batch::new().delete_tree_if("kept", "kept/k", "2")).await.unwrap();
     driver.apply(Batch::new().put("kept/k", "2")).await.unwrap();
@@ -96,7 +95,7 @@ async fn conditions_are_not_decided_by_a_replay() {
     std::fs::create_dir(dir.path().join("gone")).unwrap();
     let half = std::fs::File::create(dir.path().join("gone/x")).unwrap();
     half.set_modified(std::time::UNIX_EPOCH).unwrap();
-    let driver = open(&dir, "second");
+    let driver = open(&dir);
     assert!(driver.get("gone/x", 10).await.is_err(), "half of a deleted tree came back");
     assert_eq!(&driver.get("kept/x", 10).await.unwrap()[..], b"x");
     assert_eq!(&driver.get("kept/k", 10).await.unwrap()[..], b"2");
@@ -106,7 +105,7 @@ async fn conditions_are_not_decided_by_a_replay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_does_not_undo_what_others_did_later() {
     let dir = tempfile::tempdir().unwrap();
-    let driver = open(&dir, "first");
+    let driver = open(&dir);
     driver.apply(Batch::new().put("tag/current/link", "ours")).await.unwrap();
     std::mem::forget(driver);
     release_owner_locks(dir.path());
@@ -114,7 +113,7 @@ async fn a_replay_does_not_undo_what_others_did_later() {
     std::fs::write(&link, "theirs").unwrap();
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
     std::fs::File::options().write(true).open(&link).unwrap().set_modified(later).unwrap();
-    let driver = open(&dir, "first");
+    let driver = open(&dir);
     assert_eq!(&driver.get("tag/current/link", 10).await.unwrap()[..], b"theirs");
 }
 
@@ -136,7 +135,7 @@ fn release_owner_locks(root: &std::path::Path) {
 async fn warm_reads_do_not_wait() {
     use storage::Eventually;
     let dir = tempfile::tempdir().unwrap();
-    let driver = open(&dir, "boot");
+    let driver = open(&dir);
     driver.apply(Batch::new().put("a/b", "1").put("a/c", "2")).await.unwrap();
     // A directory that has just changed is not trusted yet.
     let trusted = std::time::Instant::now() + std::time::Duration::from_secs(5);

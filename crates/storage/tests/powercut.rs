@@ -45,7 +45,7 @@ fn record<F: Future<Output = ()>>(work: impl FnOnce(Arc<FsDriver>, Arc<Recorder>
     let dir = folder();
     let recorder = Arc::new(Recorder::slow());
     let runtime = runtime();
-    let driver = Arc::new(open(dir.path(), "first", Some(Arc::clone(&recorder))).unwrap());
+    let driver = Arc::new(open(dir.path(), Some(Arc::clone(&recorder))).unwrap());
     runtime.block_on(work(Arc::clone(&driver), Arc::clone(&recorder)));
     let mut log = recorder.log().clone();
     drop(driver);
@@ -88,7 +88,7 @@ impl Trial<'_> {
             disk.build(&fates, dir.path());
             self.checked += 1;
             self.runtime
-                .block_on(check(dir.path(), self.promises, promised, "second", self.checked.is_multiple_of(4)))
+                .block_on(check(dir.path(), self.promises, promised, self.checked.is_multiple_of(4)))
                 .map_err(|text| self.explain(cut, &fates, &text))?;
         }
         Ok(())
@@ -221,7 +221,7 @@ fn repair(log: &Log, cut: usize, random: &mut Random) -> (Snapshot, Vec<DiskEven
     disk.build(&state, dir.path());
     let base = Snapshot::read(dir.path());
     let recorder = Arc::new(Recorder::default());
-    drop(open(dir.path(), "second", Some(Arc::clone(&recorder))).unwrap());
+    drop(open(dir.path(), Some(Arc::clone(&recorder))).unwrap());
     let events = recorder.log().events.clone();
     let of_locks = |event: &DiskEvent| match event {
         DiskEvent::MakeDir { .. } => true,
@@ -253,11 +253,11 @@ fn a_repair_survives_a_kill() {
             disk.build(&fates, dir.path());
             for _ in 0..2 {
                 let recorder = Arc::new(Recorder::dying_at(random.below(60)));
-                let opened = std::panic::catch_unwind(AssertUnwindSafe(|| open(dir.path(), "second", Some(recorder))));
+                let opened = std::panic::catch_unwind(AssertUnwindSafe(|| open(dir.path(), Some(recorder))));
                 killed += usize::from(opened.is_err());
             }
             runtime
-                .block_on(check(dir.path(), &log, cut, "second", true))
+                .block_on(check(dir.path(), &log, cut, true))
                 .unwrap_or_else(|text| panic!("killed repair after a cut at {cut}: {text}\n{fates:?}"));
         }
     }
@@ -269,7 +269,7 @@ fn a_repair_survives_a_kill() {
 fn a_moved_volume_is_repaired() {
     let dir = folder();
     let runtime = runtime();
-    let driver = open(dir.path(), "first", None).unwrap();
+    let driver = open(dir.path(), None).unwrap();
     runtime.block_on(driver.apply(Batch::new().put("tag/link", "right").keep("blob/data", "content"))).unwrap();
     drop(driver);
     for (key, torn) in [("tag/link", [0; 5].as_slice()), ("blob/data", &[0; 7])] {
@@ -278,7 +278,7 @@ fn a_moved_volume_is_repaired() {
         std::os::unix::fs::FileExt::write_all_at(&file, torn, 0).unwrap();
         file.set_modified(modified).unwrap();
     }
-    let driver = open(dir.path(), "second", None).unwrap();
+    let driver = open(dir.path(), None).unwrap();
     assert_eq!(&runtime.block_on(driver.get("tag/link", 10)).unwrap()[..], b"right");
     assert_eq!(&runtime.block_on(driver.get("blob/data", 10)).unwrap()[..], b"content");
 }

@@ -31,14 +31,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Long enough that a burst is synced to the tree once, short enough that a replay takes a moment.
+const JOURNAL_AGE_MAX: Duration = Duration::from_secs(10);
+
 /// How to open a folder.
 pub struct FsOptions {
     /// The folder; created when missing.
     pub root: PathBuf,
     /// Nothing will be written, not even a lock.
     pub read_only: bool,
-    /// Identifies this run of the machine; `None`: ask the kernel.
-    pub boot_id: Option<String>,
+    /// Under steady load the journal is emptied this often, so that a replay stays short.
+    pub journal_age_max: Duration,
     /// How long to wait for other processes to share the folder; they need a moment to empty their journal.
     pub wait_max: Duration,
     /// Sees every change of the disk; for tests.
@@ -49,7 +52,13 @@ impl FsOptions {
     /// A writable folder.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), read_only: false, boot_id: None, wait_max: Duration::from_secs(15), observer: None }
+        Self {
+            root: root.into(),
+            read_only: false,
+            journal_age_max: JOURNAL_AGE_MAX,
+            wait_max: Duration::from_secs(15),
+            observer: None,
+        }
     }
 }
 
@@ -90,10 +99,9 @@ impl FsDriver {
             None
         } else {
             check_writable(root).map_err(wrap("write to data folder"))?;
-            let boot_id = options.boot_id.map_or_else(journal::kernel_boot_id, Ok).map_err(wrap("read boot id for"))?;
-            let repair = |turn: &_, alone| journal::recover(&disk, &boot_id, turn, alone);
+            let repair = |turn: &_, alone| journal::recover(&disk, turn, alone);
             let members = Members::join(&disk, options.wait_max, repair).map_err(wrap("join or repair data folder"))?;
-            let journal = (!disk.is_network()).then(|| Journal::new(Arc::clone(&disk), boot_id));
+            let journal = (!disk.is_network()).then(|| Journal::new(Arc::clone(&disk), options.journal_age_max));
             Some(Arc::new(Changes::new(Arc::clone(&disk), members, journal)))
         };
         let shared = Shared {

@@ -17,8 +17,6 @@ pub(super) enum Way {
     Synced,
     /// The journal has it, under this id.
     Logged(u64),
-    /// The journal had it; what is there may be torn.
-    Replayed(u64),
 }
 
 impl Way {
@@ -26,7 +24,7 @@ impl Way {
     fn time(self) -> Option<SystemTime> {
         match self {
             Self::Synced => None,
-            Self::Logged(id) | Self::Replayed(id) => Some(record_time(id)),
+            Self::Logged(id) => Some(record_time(id)),
         }
     }
 }
@@ -95,7 +93,7 @@ pub(super) fn apply(disk: &Disk, op: &Op, way: Way) -> io::Result<()> {
 
 fn put(disk: &Disk, key: &str, data: &Bytes, mode: PutMode, way: Way) -> io::Result<()> {
     let sync = way == Way::Synced;
-    if mode == PutMode::Keep && is_kept(disk, key, data, way)? {
+    if mode == PutMode::Keep && is_kept(disk, key, data)? {
         return if sync { disk.sync_dirs(parent(key)) } else { Ok(()) };
     }
     let mut last = Ok(());
@@ -112,10 +110,10 @@ fn put(disk: &Disk, key: &str, data: &Bytes, mode: PutMode, way: Way) -> io::Res
     last
 }
 
-/// What is there needs no new content. After a power cut the length proves nothing.
-fn is_kept(disk: &Disk, key: &str, data: &[u8], way: Way) -> io::Result<bool> {
+/// What is there needs no new content. A length proves nothing: disks fail, and old registries leave damaged links.
+fn is_kept(disk: &Disk, key: &str, data: &[u8]) -> io::Result<bool> {
     let same_len = disk.stat(key).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(data.len() as u64));
-    Ok(same_len && (!matches!(way, Way::Replayed(_)) || holds(disk, key, data)?))
+    Ok(same_len && holds(disk, key, data)?)
 }
 
 fn is_race(error: &io::Error) -> bool {

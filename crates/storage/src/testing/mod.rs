@@ -68,12 +68,14 @@ async fn batches(driver: &dyn Driver) {
     let batch = Batch::new().put("b/1/x", "1").keep("b/2/y/z", "22").put("b/1/x", "3").delete("b/none");
     driver.apply(batch).await.unwrap();
     assert_eq!(&driver.get("b/1/x", 10).await.unwrap()[..], b"3");
-    driver.apply(Batch::new().keep("b/2/y/z", "33").keep("b/2/y/w", "4")).await.unwrap();
-    assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"22", "kept content was replaced");
+    driver.apply(Batch::new().keep("b/2/y/z", "22").keep("b/2/y/w", "4")).await.unwrap();
+    assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"22");
+    driver.apply(Batch::new().keep("b/2/y/z", "33")).await.unwrap();
+    assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"33", "damaged content of the same length was kept");
     driver.apply(Batch::new().keep("b/2/y/z", "555")).await.unwrap();
     assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"555", "damaged content was kept");
     driver
-        .apply(Batch::new().delete_tree_if("b/2", "b/2/y/z", "22").delete_tree_if("b/2", "b/none", ""))
+        .apply(Batch::new().delete_tree_if("b/2", "b/2/y/z", "33").delete_tree_if("b/2", "b/none", ""))
         .await
         .unwrap();
     assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"555", "removed although it has changed");

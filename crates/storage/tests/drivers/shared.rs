@@ -82,7 +82,7 @@ async fn put_until_logged(driver: &FsDriver, root: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suite_passes_across_two_processes() {
     let dir = tempfile::tempdir().unwrap();
-    let drivers = [open(&dir, "boot"), open(&dir, "boot")];
+    let drivers = [open(&dir), open(&dir)];
     conformance(Arc::new(InTurn { drivers, calls: AtomicUsize::new(0) })).await;
     assert_eq!(logs(dir.path()), 0);
 }
@@ -90,7 +90,7 @@ async fn the_suite_passes_across_two_processes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_used_only_while_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let first = open(&dir, "boot");
+    let first = open(&dir);
     assert_eq!(logs(dir.path()), 0);
     first.apply(Batch::new().put("tag", "1")).await.unwrap();
     assert_eq!(logs(dir.path()), 1);
@@ -104,7 +104,7 @@ async fn a_log_is_used_only_while_alone() {
             }
         }
     });
-    let second = open(&dir, "boot");
+    let second = open(&dir);
     assert_eq!(logs(dir.path()), 0, "joined while another one has a log");
     second.apply(Batch::new().put("tag", "2")).await.unwrap();
     writing.await.unwrap();
@@ -115,7 +115,7 @@ async fn a_log_is_used_only_while_alone() {
     second.close().await.unwrap();
     assert_eq!(second.apply(Batch::new().put("a", "1")).await.unwrap_err().kind, ErrorKind::Unavailable);
     put_until_logged(&first, dir.path()).await;
-    let third = open(&dir, "boot");
+    let third = open(&dir);
     assert_eq!(logs(dir.path()), 0);
     first.close().await.unwrap();
     put_until_logged(&third, dir.path()).await;
@@ -126,7 +126,7 @@ async fn a_log_is_used_only_while_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_processes_may_start_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let first = open(&dir, "boot");
+    let first = open(&dir);
     first.apply(Batch::new().put("tag", "1")).await.unwrap();
     std::mem::forget(first);
     release_owner_locks(dir.path());
@@ -155,22 +155,22 @@ async fn many_processes_may_start_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn temporary_files_of_the_living_stay() {
     let dir = tempfile::tempdir().unwrap();
-    let first = open(&dir, "boot");
+    let first = open(&dir);
     first.apply(Batch::new().put("a", "1")).await.unwrap();
     let temp = dir.path().join("homeport/v1/tmp/half-made");
     std::fs::write(&temp, "").unwrap();
-    let second = open(&dir, "boot");
+    let second = open(&dir);
     assert!(temp.exists());
     first.close().await.unwrap();
     second.close().await.unwrap();
-    drop(open(&dir, "boot"));
+    drop(open(&dir));
     assert!(!temp.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_does_not_share_is_reported() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(&dir, "boot"));
+    drop(open(&dir));
     let members = std::fs::File::open(dir.path().join("homeport/v1/locks/members")).unwrap();
     members.lock().unwrap();
     let options = FsOptions { wait_max: Duration::from_millis(50), ..FsOptions::new(dir.path()) };
@@ -178,5 +178,5 @@ async fn a_process_that_does_not_share_is_reported() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.source.to_string().contains("does not share"), "{}", error.source);
     drop(members);
-    drop(open(&dir, "boot"));
+    drop(open(&dir));
 }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use storage::fs::{DiskEvent, FsDriver, FsOptions};
 use storage::{Batch, BufferPool, Driver, Writer};
 
+/// Short, so that a workload of a second sees several checkpoints.
+const JOURNAL_AGE_MAX: std::time::Duration = std::time::Duration::from_millis(600);
+
 pub(crate) type Verdict = Result<(), String>;
 
 /// In memory where possible: the model knows what is safe, the real disk need not.
@@ -14,15 +17,15 @@ pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-pub(crate) fn open(root: &Path, boot: &str, observer: Option<Arc<Recorder>>) -> Result<FsDriver, String> {
+pub(crate) fn open(root: &Path, observer: Option<Arc<Recorder>>) -> Result<FsDriver, String> {
     let observer = observer.map(|observer| observer as Arc<dyn storage::fs::Observer>);
-    let options = FsOptions { boot_id: Some(boot.to_owned()), observer, ..FsOptions::new(root) };
+    let options = FsOptions { journal_age_max: JOURNAL_AGE_MAX, observer, ..FsOptions::new(root) };
     FsDriver::open(options).map_err(|error| format!("the folder cannot be opened: {error}: {}", error.source))
 }
 
 /// The whole check: `root` is the state after a cut of `log` at `cut`. `go_on`: the driver has to work afterwards, too.
-pub(crate) async fn check(root: &Path, log: &Log, cut: usize, boot: &str, go_on: bool) -> Verdict {
-    let driver = open(root, boot, None)?;
+pub(crate) async fn check(root: &Path, log: &Log, cut: usize, go_on: bool) -> Verdict {
+    let driver = open(root, None)?;
     check_keys(&driver, root, &log.allowed(cut))?;
     check_uploads(&driver, root, log, cut).await?;
     if !go_on {

@@ -198,7 +198,7 @@ async fn parts(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
 /// A process that opens the folder while others work.
 async fn join(root: &std::path::Path, recorder: &Arc<Recorder>) -> Arc<FsDriver> {
     let (root, recorder) = (root.to_owned(), Arc::clone(recorder));
-    let open = move || Arc::new(crate::check::open(&root, "first", Some(recorder)).unwrap());
+    let open = move || Arc::new(crate::check::open(&root, Some(recorder)).unwrap());
     tokio::task::spawn_blocking(open).await.unwrap()
 }
 

@@ -16,7 +16,7 @@ mod record;
 mod recover;
 mod segment;
 
-pub(super) use recover::{kernel_boot_id, recover, warn_of_logs};
+pub(super) use recover::{recover, warn_of_logs};
 
 use super::disk::{Disk, TEMP, parent};
 use super::locks::Held;
@@ -40,15 +40,13 @@ const SEGMENT_BYTES_MAX: u64 = 48 << 20;
 const BUFFERED_BYTES_MAX: usize = 16 << 20;
 /// With nothing to do for this long, the tree is synced and the log emptied.
 const IDLE: Duration = Duration::from_millis(500);
-/// Under steady load the log is emptied this often, so that a replay stays short.
-const AGE_MAX: Duration = Duration::from_secs(10);
 /// Threads that change the tree.
 const WORKERS: usize = 3;
 
 /// The log of this process; its files and threads are there between `start` and `retire`.
 pub(super) struct Journal {
     disk: Arc<Disk>,
-    boot_id: String,
+    age_max: Duration,
     running: Mutex<Option<Running>>,
 }
 
@@ -66,6 +64,8 @@ struct Running {
 
 struct Shared {
     disk: Arc<Disk>,
+    /// Under steady load the log is emptied this often.
+    age_max: Duration,
     dir: String,
     /// Locked as long as this process lives.
     _owner: std::fs::File,
@@ -130,8 +130,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Journal {
-    pub(super) fn new(disk: Arc<Disk>, boot_id: String) -> Self {
-        Self { disk, boot_id, running: Mutex::new(None) }
+    pub(super) fn new(disk: Arc<Disk>, age_max: Duration) -> Self {
+        Self { disk, age_max, running: Mutex::new(None) }
     }
 
     /// Logs, applies and acknowledges one batch.
@@ -202,7 +202,7 @@ impl Journal {
 
     /// Makes the log. Only for a process that is alone on the folder.
     pub(super) fn start(&self, turn: &Turn) -> io::Result<()> {
-        let shared = Arc::new(Shared::create(Arc::clone(&self.disk), &self.boot_id, turn)?);
+        let shared = Arc::new(Shared::create(Arc::clone(&self.disk), self.age_max, turn)?);
         let threads = spawn(&shared)?;
         *lock(&self.running) = Some(Running { shared, threads });
         Ok(())
@@ -247,20 +247,20 @@ impl Drop for Journal {
 
 impl Shared {
     /// The turn keeps a starting process from taking the half-made folder for one that somebody left.
-    fn create(disk: Arc<Disk>, boot_id: &str, _turn: &Turn) -> io::Result<Self> {
+    fn create(disk: Arc<Disk>, age_max: Duration, _turn: &Turn) -> io::Result<Self> {
         let dir = format!("{JOURNALS}/{}", uuid::Uuid::new_v4());
-        let created = Self::create_in(Arc::clone(&disk), &dir, boot_id);
+        let created = Self::create_in(Arc::clone(&disk), &dir, age_max);
         if created.is_err() {
             drop(disk.remove_tree(&dir));
         }
         created
     }
 
-    fn create_in(disk: Arc<Disk>, dir: &str, boot_id: &str) -> io::Result<Self> {
+    fn create_in(disk: Arc<Disk>, dir: &str, age_max: Duration) -> io::Result<Self> {
         disk.make_dirs(TEMP)?;
         disk.make_dirs(dir)?;
         let owner_path = format!("{dir}/owner");
-        let owner = disk.write_new(&owner_path, boot_id.as_bytes())?;
+        let owner = disk.write_new(&owner_path, std::process::id().to_string().as_bytes())?;
         // It may wait for one who opens the folder for reading only, and looks.
         rustix::fs::flock(&owner, rustix::fs::FlockOperation::LockExclusive)?;
         disk.sync_file(&owner, &owner_path)?;
@@ -269,6 +269,7 @@ impl Shared {
         disk.sync_dirs(parent(TEMP))?;
         Ok(Self {
             disk,
+            age_max,
             dir: dir.to_owned(),
             _owner: owner,
             segments,
@@ -443,7 +444,7 @@ impl WriteState {
     fn should_exchange(&self, shared: &Shared, wanted: bool) -> bool {
         let Some(first) = self.first_record else { return false };
         let full = shared.segments[self.active].len() >= SEGMENT_BYTES_MAX;
-        let due = wanted || first.elapsed() >= AGE_MAX;
+        let due = wanted || first.elapsed() >= shared.age_max;
         let other_free = !lock(&shared.checkpoint).wanted[1 - self.active];
         full || (due && other_free)
     }

@@ -27,25 +27,15 @@ const REPLAYED: &str = "homeport/v1/journal/replayed";
 /// A segment is never larger; a larger file is not ours.
 const SEGMENT_FILE_MAX: u64 = 256 << 20;
 
-/// The kernel's name for this run of the machine.
-pub(in super::super) fn kernel_boot_id() -> io::Result<String> {
-    match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
-        Ok(text) => Ok(text.trim().to_owned()),
-        // A sandbox may hide it: then every start counts as a new run, and replays.
-        Err(_) => Ok(uuid::Uuid::new_v4().to_string()),
-    }
-}
-
 struct Dead {
     dir: String,
-    boot_id: String,
     records: Vec<Record>,
     _owner: Option<File>,
 }
 
 /// Replays what dead processes left, and removes their temporary files. `alone`: no other process is there. `false`: a
 /// log is in use all the same.
-pub(in super::super) fn recover(disk: &Disk, boot_id: &str, _turn: &Turn, alone: bool) -> io::Result<bool> {
+pub(in super::super) fn recover(disk: &Disk, _turn: &Turn, alone: bool) -> io::Result<bool> {
     finish_removal(disk)?;
     let (dead, in_use) = find(disk)?;
     if in_use {
@@ -58,14 +48,13 @@ pub(in super::super) fn recover(disk: &Disk, boot_id: &str, _turn: &Turn, alone:
         return Ok(true);
     }
     let records: usize = dead.iter().map(|log| log.records.len()).sum();
-    let same_run = dead.iter().all(|log| log.boot_id == boot_id);
     if alone && records > 0 {
-        tracing::info!(logs = dead.len(), records, same_run, "repairing after an unclean stop");
+        tracing::info!(logs = dead.len(), records, "repairing after an unclean stop");
         disk.make_dirs(TEMP)?;
         replay(disk, &dead).map_err(explain)?;
     } else if records > 0 {
         // The first of the others was alone, and has seen to it. What they wrote since must not be undone.
-        tracing::warn!(logs = dead.len(), records, same_run, "dropping a log that is older than what others wrote");
+        tracing::warn!(logs = dead.len(), records, "dropping a log that is older than what others wrote");
     }
     disk.sync_all()?;
     write_replayed(disk, &dead).map_err(explain)?;
@@ -155,7 +144,7 @@ fn find(disk: &Disk) -> io::Result<(Vec<Dead>, bool)> {
         match disk.open_writable(&format!("{dir}/owner"), rustix::fs::OFlags::empty()) {
             // The process died before it had written anything.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                dead.push(Dead { dir, boot_id: String::new(), records: Vec::new(), _owner: None });
+                dead.push(Dead { dir, records: Vec::new(), _owner: None });
             }
             Err(error) => return Err(error),
             Ok(owner) => match rustix::fs::flock(&owner, FlockOperation::NonBlockingLockExclusive) {
@@ -169,8 +158,6 @@ fn find(disk: &Disk) -> io::Result<(Vec<Dead>, bool)> {
 }
 
 fn read_log(disk: &Disk, dir: String, owner: File) -> io::Result<Dead> {
-    let mut boot_id = String::new();
-    io::Read::read_to_string(&mut io::Read::take(&owner, 128), &mut boot_id)?;
     let mut segments = Vec::new();
     for name in ["0", "1"] {
         let path = format!("{dir}/{name}");
@@ -190,7 +177,7 @@ fn read_log(disk: &Disk, dir: String, owner: File) -> io::Result<Dead> {
     }
     segments.sort_by_key(|(epoch, _)| *epoch);
     let records = segments.into_iter().flat_map(|(_, records)| records).collect();
-    Ok(Dead { dir, boot_id, records, _owner: Some(owner) })
+    Ok(Dead { dir, records, _owner: Some(owner) })
 }
 
 fn replay(disk: &Disk, dead: &[Dead]) -> io::Result<()> {
@@ -211,7 +198,7 @@ fn replay(disk: &Disk, dead: &[Dead]) -> io::Result<()> {
             if changed_later(disk, op, newest) {
                 continue;
             }
-            if let Err(error) = tree::apply(disk, op, tree::Way::Replayed(id)) {
+            if let Err(error) = tree::apply(disk, op, tree::Way::Logged(id)) {
                 tracing::error!(key = op.key(), %error, "a change could not be repaired");
                 if is_impossible(&error) {
                     break;
