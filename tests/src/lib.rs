@@ -6,7 +6,7 @@ mod server;
 
 pub use content::{Image, digest, random};
 pub use http::{Answer, Client};
-pub use server::{Server, ServerBuilder};
+pub use server::{Server, ServerBuilder, binary};
 
 /// Where an external program of the tests is, or `None` with a line on standard error that says what is not tested.
 pub fn tool(name: &str) -> Option<std::path::PathBuf> {

@@ -242,7 +242,10 @@ fn collect(stderr: impl Read + Send + 'static) -> Arc<Mutex<String>> {
 }
 
 /// The program under test: `HOMEPORT_BIN`, or the one built beside this test.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// There is none.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("HOMEPORT_BIN") {
         return Ok(path.into());
     }

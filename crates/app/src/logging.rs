@@ -91,14 +91,11 @@ struct Line {
 
 impl Line {
     fn text(&mut self, name: &str, value: &str) {
-        if self.json {
-            self.raw(name, &quote(value));
-        } else if value.is_empty()
-            || value.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=')
-        {
-            self.raw(name, &quote(value));
-        } else {
+        let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=';
+        if !self.json && !value.is_empty() && value.chars().all(plain) {
             self.raw(name, value);
+        } else {
+            self.raw(name, &quote(value));
         }
     }
 

@@ -51,6 +51,7 @@ pub(crate) fn load(
     }
 }
 
+#[cfg(test)]
 impl Settings {
     /// A registry for one person on one machine: 127.0.0.1:5000, a data folder in the current directory, no passwords.
     pub(crate) fn zero_config() -> Self {

@@ -82,7 +82,30 @@ impl Weighter<Box<str>, Arc<ReferrerList>> for ReferrersWeight {
     }
 }
 
+/// How often memory had the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Counter {
+    fn count<T>(&self, found: Option<T>) -> Option<T> {
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+}
+
 pub(crate) struct Caches {
+    /// Look-ups of content by its digest.
+    pub(crate) by_digest: Counter,
+    /// Look-ups of what a repository has.
+    pub(crate) by_repository: Counter,
     grants: Cache<GrantKey, Grant>,
     /// Grants dropped so far.
     drops: AtomicU64,
@@ -94,6 +117,8 @@ pub(crate) struct Caches {
 impl Caches {
     pub(crate) fn new() -> Self {
         Self {
+            by_digest: Counter::default(),
+            by_repository: Counter::default(),
             grants: Cache::new(GRANTS),
             drops: AtomicU64::new(0),
             sizes: Cache::new(SIZES),
@@ -104,8 +129,8 @@ impl Caches {
 
     /// The canonical digest, if the grant was seen a moment ago.
     pub(crate) fn grant(&self, kind: GrantKind, repo: &str, digest: &Digest) -> Option<Digest> {
-        let grant = self.grants.get(&GrantRef(repo, digest, kind))?;
-        (Instant::now() < grant.until).then_some(grant.canonical)
+        let grant = self.grants.get(&GrantRef(repo, digest, kind)).filter(|grant| Instant::now() < grant.until);
+        self.by_repository.count(grant).map(|grant| grant.canonical)
     }
 
     /// Taken before storage is asked, for [`Caches::put_grant`].
@@ -129,7 +154,8 @@ impl Caches {
     }
 
     pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
-        self.sizes.get(digest).filter(|(_, until)| Instant::now() < *until).map(|(size, _)| size)
+        let size = self.sizes.get(digest).filter(|(_, until)| Instant::now() < *until);
+        self.by_digest.count(size).map(|(size, _)| size)
     }
 
     pub(crate) fn put_size(&self, digest: Digest, size: u64) {
@@ -143,7 +169,7 @@ impl Caches {
     }
 
     pub(crate) fn manifest(&self, canonical: &Digest) -> Option<Arc<StoredManifest>> {
-        self.manifests.get(canonical)
+        self.by_digest.count(self.manifests.get(canonical))
     }
 
     pub(crate) fn put_manifest(&self, canonical: Digest, manifest: Arc<StoredManifest>) {

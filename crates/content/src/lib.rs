@@ -25,6 +25,6 @@ pub use manifest::StoredManifest;
 pub use put::{IndexChildren, PutManifest, PutOutcome};
 pub use referrers::ReferrersPage;
 pub use session::{SessionId, Ticket};
-pub use store::{Settings, Store};
+pub use store::{CacheCounts, Settings, Store};
 pub use tags::TagsPage;
 pub use upload::Upload;

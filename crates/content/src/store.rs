@@ -25,6 +25,15 @@ impl Default for Settings {
     }
 }
 
+/// Hits and misses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CacheCounts {
+    /// Of content by its digest.
+    pub by_digest: (u64, u64),
+    /// Of what a repository has.
+    pub by_repository: (u64, u64),
+}
+
 /// The content store on a driver.
 pub struct Store {
     pub(crate) driver: Arc<dyn Driver>,
@@ -59,6 +68,12 @@ impl Store {
     #[must_use]
     pub fn manifest_bytes_max(&self) -> usize {
         self.settings.manifest_bytes_max
+    }
+
+    /// Hits and misses of the caches since the start.
+    #[must_use]
+    pub fn cache_counts(&self) -> CacheCounts {
+        CacheCounts { by_digest: self.caches.by_digest.read(), by_repository: self.caches.by_repository.read() }
     }
 
     /// The canonical digest behind a link, from memory if it was seen a moment ago.

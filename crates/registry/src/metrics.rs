@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::respond;
 use crate::service::Request;
 use access::{Action, Credential, Decision, Target};
+use content::CacheCounts;
 use http::{Method, Response, header};
 use net::Body;
 use oci::ErrorCode;
@@ -112,16 +113,17 @@ impl Metrics {
         self.sent.fetch_add(sent, Ordering::Relaxed);
     }
 
-    /// The text for Prometheus. `gates`: running and waiting reads, running and waiting writes.
+    /// The text for Prometheus.
     #[must_use]
-    pub fn render(&self, gates: [usize; 4]) -> String {
+    pub(crate) fn render(&self, gates: [usize; 4], caches: CacheCounts) -> String {
         let mut out = String::with_capacity(16 * 1024);
         // Writing to a string cannot fail.
-        let _ = self.render_own(&mut out, gates).and_then(|()| self.render_openshift(&mut out));
+        let _ = self.render_own(&mut out, gates, caches).and_then(|()| self.render_openshift(&mut out, caches));
         out
     }
 
-    fn render_own(&self, out: &mut String, gates: [usize; 4]) -> std::fmt::Result {
+    /// `gates`: running and waiting reads, running and waiting writes.
+    fn render_own(&self, out: &mut String, gates: [usize; 4], caches: CacheCounts) -> std::fmt::Result {
         head(out, "homeport_build_info", "gauge", "Version of the running program.")?;
         writeln!(out, "homeport_build_info{{version=\"{}\",commit=\"{}\"}} 1", self.build.version, self.build.commit)?;
         head(out, "homeport_http_in_flight_requests", "gauge", "Requests that are being answered.")?;
@@ -137,6 +139,16 @@ impl Metrics {
                 .enumerate()
         {
             writeln!(out, "homeport_limited_requests{{class=\"{labels}\"}} {}", gates[index])?;
+        }
+        head(
+            out,
+            "homeport_cache_lookups_total",
+            "counter",
+            "Look-ups in memory, of content by digest and of what a repository has.",
+        )?;
+        for (cache, (hits, misses)) in [("digest", caches.by_digest), ("repository", caches.by_repository)] {
+            writeln!(out, "homeport_cache_lookups_total{{cache=\"{cache}\",result=\"hit\"}} {hits}")?;
+            writeln!(out, "homeport_cache_lookups_total{{cache=\"{cache}\",result=\"miss\"}} {misses}")?;
         }
         head(out, "homeport_http_requests_total", "counter", "Answered requests.")?;
         for (r, route) in ROUTES.iter().enumerate() {
@@ -180,7 +192,7 @@ impl Metrics {
     }
 
     /// OpenShift's names, ordered as there.
-    fn render_openshift(&self, out: &mut String) -> std::fmt::Result {
+    fn render_openshift(&self, out: &mut String, caches: CacheCounts) -> std::fmt::Result {
         let mut version = self.build.version.split('.');
         let (major, minor) = (version.next().unwrap_or("0"), version.next().unwrap_or("0"));
         head(out, "imageregistry_build_info", "gauge", "Version of the running program.")?;
@@ -189,6 +201,17 @@ impl Metrics {
             "imageregistry_build_info{{gitCommit=\"{}\",gitVersion=\"v{}\",major=\"{major}\",minor=\"{minor}\"}} 1",
             self.build.commit, self.build.version
         )?;
+        for (name, (hits, misses), help) in [
+            ("imageregistry_digest_cache_requests_total", caches.by_digest, "Look-ups of content by digest."),
+            (
+                "imageregistry_digest_cache_scoped_requests_total",
+                caches.by_repository,
+                "Look-ups of what a repository has.",
+            ),
+        ] {
+            head(out, name, "counter", help)?;
+            writeln!(out, "{name}{{type=\"Hit\"}} {hits}\n{name}{{type=\"Miss\"}} {misses}")?;
+        }
         head(out, "imageregistry_http_in_flight_requests", "gauge", "Requests that are being answered.")?;
         writeln!(out, "imageregistry_http_in_flight_requests {}", self.in_flight.load(Ordering::Relaxed))?;
         let name = "imageregistry_http_request_duration_seconds";
@@ -283,7 +306,10 @@ pub(crate) async fn answer(registry: &Registry, identity: &Identity, request: &R
 pub(crate) fn text(registry: &Registry) -> Response<Body> {
     let gates = &registry.gates;
     let gates = [gates.read.running(), gates.read.queued(), gates.write.running(), gates.write.queued()];
-    respond::full("text/plain; version=0.0.4; charset=utf-8", registry.metrics.render(gates))
+    respond::full(
+        "text/plain; version=0.0.4; charset=utf-8",
+        registry.metrics.render(gates, registry.store.cache_counts()),
+    )
 }
 
 /// The fixed token of the configuration, as a bearer token or a password.
@@ -323,19 +349,20 @@ mod tests {
         let running = metrics.enter();
         metrics.observe("blob", &Method::GET, 200, 0.003, 0, 7);
         metrics.observe("blob", &Method::GET, 404, 0.2, 0, 0);
-        let text = metrics.render([1, 2, 3, 4]);
+        let text = metrics.render([1, 2, 3, 4], CacheCounts { by_digest: (5, 6), ..CacheCounts::default() });
         for line in [
             "homeport_http_requests_total{route=\"blob\",method=\"get\",status=\"4xx\"} 1",
             "homeport_http_request_duration_seconds_bucket{route=\"blob\",method=\"get\",le=\"0.005\"} 1",
             "homeport_http_sent_bytes_total 7",
             "homeport_limited_requests{class=\"write\",state=\"waiting\"} 4",
             "imageregistry_http_in_flight_requests 1",
+            "imageregistry_digest_cache_requests_total{type=\"Miss\"} 6",
             "imageregistry_http_requests_total{code=\"404\",method=\"get\"} 1",
             "imageregistry_build_info{gitCommit=\"abc\",gitVersion=\"v1.2.3\",major=\"1\",minor=\"2\"} 1",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
         drop(running);
-        assert!(metrics.render([0; 4]).contains("imageregistry_http_in_flight_requests 0"));
+        assert!(metrics.render([0; 4], CacheCounts::default()).contains("imageregistry_http_in_flight_requests 0"));
     }
 }

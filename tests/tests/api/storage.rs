@@ -177,10 +177,6 @@ fn damaged_links_are_not_found_and_can_be_repaired_by_a_push() -> Result<()> {
         assert_eq!(client.get("/v2/_catalog")?.status, 200);
         client.push_image("tag", "v1", &image)?;
         check_image(&client, "tag", "v1", &image)?;
-        if damage.len() == name.len() {
-            // Storage takes a link of the right length for the right link, so that only its removal repairs this one.
-            continue;
-        }
         client.push_image("layer", "v1", &image)?;
         check_image(&client, "layer", "v1", &image)?;
         client.push_image("revision", "v1", &image)?;

@@ -51,7 +51,8 @@ struct Hidden(rustix::termios::Termios);
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        drop(rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, &self.0));
+        // Nothing better can be done on the way out.
+        let _ = rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
     }
 }
 

@@ -90,7 +90,8 @@ async fn serve(
         registry.health.stop();
     };
     let served = net::serve(listener, tls, service, serve_settings, shutdown).await;
-    drop(stop.send(true));
+    // Without a debug listener nobody listens.
+    let _ = stop.send(true);
     tasks.stop();
     if let Some(debug) = debug {
         drop(debug.await);
@@ -173,6 +174,7 @@ fn announce(
         address,
         tls = settings.http.tls.is_some(),
         storage = %root.display(),
+        auth = auth_name(settings),
         cache = "inmemory",
         read_only = settings.storage.read_only,
         "listening on {address}"
@@ -187,4 +189,14 @@ fn announce(
         "\nHomeport is listening on {scheme}://{address}\nData is in {}\n\nPush a first image:\n  docker tag alpine {name}/demo/alpine\n  docker push {name}/demo/alpine\n\n",
         shown.display()
     ))
+}
+
+/// Which users there are, for the first line of the log.
+fn auth_name(settings: &Settings) -> &'static str {
+    match (&settings.auth, settings.users.is_empty()) {
+        (settings::Auth::Htpasswd { .. }, true) => "htpasswd",
+        (settings::Auth::Htpasswd { .. }, false) => "htpasswd,users",
+        (_, false) => "users",
+        (_, true) => "none",
+    }
 }

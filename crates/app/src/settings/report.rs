@@ -73,6 +73,7 @@ impl Report {
 
 impl Warning {
     /// The full dotted path of the key.
+    #[cfg(test)]
     pub(crate) fn key(&self) -> &str {
         &self.0.key
     }

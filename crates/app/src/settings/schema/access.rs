@@ -121,7 +121,7 @@ pub(super) const HOMEPORT: &[Key] = &[
         "same as `storage.maintenance.readonly.enabled`; either of them suffices",
     ),
     ours_live("homeport.catalog.maxEntries", Count, "", "wins over `catalog.maxentries`"),
-    ours_fixed(
+    ours_live(
         "homeport.metrics.access",
         Choice(METRICS),
         "off",

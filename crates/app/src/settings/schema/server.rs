@@ -51,7 +51,7 @@ pub(super) const HTTP: &[Key] = &[
         "`HOST:PORT`, `:PORT` for all addresses, or the path of a socket with `http.net: unix`",
     ),
     fixed("http.net", Choice(NETWORKS), "tcp", ""),
-    fixed("http.prefix", Text, "/", "path in front of `/v2/`; begins and ends with a slash"),
+    live("http.prefix", Text, "/", "path in front of `/v2/`; begins and ends with a slash"),
     live("http.host", Text, "", "public URL; without it, URLs follow the request"),
     live(
         "http.secret",
