@@ -3,7 +3,7 @@
 use crate::cache::GrantKind;
 use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
-use oci::{Digest, Manifest, Reference, RepoName, Tag};
+use oci::{Algorithm, Digest, Manifest, Reference, RepoName, Tag};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::Batch;
@@ -92,19 +92,28 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub(crate) async fn has_manifest(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
-        match self.grant_at_the_truth(GrantKind::Revision, repo, digest, unknown).await {
+        let canonical = match self.grant_at_the_truth(GrantKind::Revision, repo, digest, unknown).await {
+            Ok(canonical) => canonical,
+            Err(Error::ManifestUnknown) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match self.driver.stat(&layout::blob_data(&canonical)).await {
             Ok(_) => Ok(true),
-            Err(Error::ManifestUnknown) => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes a tag and its history. The manifest stays.
+    /// Removes a tag and its history; returns what it was, if that can be told. The manifest stays.
     ///
     /// # Errors
     /// [`Error::ManifestUnknown`], [`Error::Storage`].
-    pub async fn tag_delete(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Digest> {
-        let digest = self.tag_digest(repo, tag).await?;
+    pub async fn tag_delete(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Option<Digest>> {
+        let digest = match self.tag_digest(repo, tag).await {
+            // A damaged link is listed, so it can be removed.
+            Err(Error::ManifestUnknown) if self.driver.stat(&layout::tag_current(repo, tag)).await.is_ok() => None,
+            other => Some(other?),
+        };
         let batch = Batch::new().delete_tree(layout::tag(repo, tag)).lock(layout::tag_lock(repo, tag));
         self.driver.apply(batch).await?;
         Ok(digest)
@@ -116,16 +125,16 @@ impl Store {
     /// [`Error::ManifestUnknown`], [`Error::Storage`].
     pub async fn manifest_delete(&self, repo: RepoName<'_>, digest: Digest) -> Result<Vec<String>> {
         let canonical = self.grant_at_the_truth(GrantKind::Revision, repo, &digest, unknown).await?;
-        let subject = match self.manifest_content(&canonical).await {
-            Ok(manifest) => manifest.subject,
+        let (subject, other) = match self.manifest_content(&canonical).await {
+            Ok(manifest) => (manifest.subject, Some(oci::Hasher::digest(Algorithm::Sha512, &manifest.bytes))),
             // Damaged content can be removed too.
-            Err(Error::ManifestUnknown) => None,
+            Err(Error::ManifestUnknown) => (None, None),
             Err(error) => return Err(error),
         };
         // A manifest can be reached under both algorithms; both names go. The asked one last, so that the caller can
         // repeat what was cut off.
-        let names: Vec<Digest> =
-            [Some(canonical).filter(|canonical| *canonical != digest), Some(digest)].into_iter().flatten().collect();
+        let others = [Some(canonical), other].into_iter().flatten().filter(|name| *name != digest);
+        let names: Vec<Digest> = others.chain([digest]).collect();
         let mut tags = self.tags_of(repo, &names).await?;
         let mut removed = BTreeSet::new();
         for round in 1.. {

@@ -5,7 +5,7 @@
 
 use crate::{Error, Result, Store, layout};
 use oci::{Descriptor, Digest, Manifest, Page, RepoName, Tag};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::INLINE_MAX;
 
@@ -33,6 +33,11 @@ pub struct ReferrersPage {
     /// Digest to continue after, when more follow.
     pub next: Option<Digest>,
 }
+
+/// Most entries of a fallback tag that are looked at; clients rewrite the whole list for each, so honest ones are short.
+const FALLBACK_MAX: usize = 1000;
+/// Longer annotations are left out of the answer; they are in the manifest.
+const ANNOTATIONS_MAX: usize = 16 * 1024;
 
 /// An answer stays below the size that clients accept for a manifest.
 const PAGE_BYTES_MAX: usize = 3 << 20;
@@ -125,9 +130,10 @@ impl Store {
         };
         let Ok(index) = Manifest::parse(&stored.bytes, None) else { return Ok(Vec::new()) };
         let mut entries = Vec::new();
-        for child in index.manifests {
+        let children: BTreeSet<Digest> = index.manifests.iter().map(|child| child.digest).collect();
+        for child in children.into_iter().take(FALLBACK_MAX) {
             // Lists of clients race and go stale: only what is here counts, described as it describes itself.
-            entries.extend(self.described(repo, subject, child.digest).await?);
+            entries.extend(self.described(repo, subject, child).await?);
         }
         Ok(entries)
     }
@@ -151,9 +157,11 @@ fn read_record(record: &[u8], digest: Digest) -> Option<Entry> {
 }
 
 fn entry(descriptor: &Descriptor) -> Option<Entry> {
+    let mut descriptor = descriptor.clone();
+    descriptor.annotations = descriptor.annotations.filter(|raw| raw.get().len() <= ANNOTATIONS_MAX);
     Some(Entry {
         digest: descriptor.digest,
         artifact_type: descriptor.artifact_type.as_deref().map(Into::into),
-        json: serde_json::to_string(descriptor).ok()?.into(),
+        json: serde_json::to_string(&descriptor).ok()?.into(),
     })
 }

@@ -85,6 +85,9 @@ pub enum ManifestError {
     /// A type that cannot be recovered from the bytes later.
     #[error("a manifest of type {0} must carry the field mediaType")]
     MediaTypeMissing(String),
+    /// Something that no manifest is, such as a page for browsers.
+    #[error("{0} is no media type of a manifest")]
+    MediaTypeUnknown(String),
     /// Fields of an image and of an index together, or none of either.
     #[error("{0}")]
     Shape(&'static str),
@@ -171,6 +174,9 @@ fn resolve_media_type(header: Option<&str>, raw: &Raw) -> Result<String, Manifes
     let body = raw.media_type.as_deref().filter(|text| !text.is_empty());
     if body.is_some_and(media_type::is_docker_schema1) {
         return Err(ManifestError::Schema1);
+    }
+    if let Some(body) = body.filter(|body| !media_type::is_application(body)) {
+        return Err(ManifestError::MediaTypeUnknown(body.to_owned()));
     }
     match (header, body) {
         (Some(header), Some(body)) if header != body => {

@@ -26,6 +26,15 @@ pub fn is_non_distributable(media_type: &str) -> bool {
         || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
 }
 
+/// `application/` and a name of RFC 6838: what a manifest may call itself. Anything else, `text/html` above all, would be
+/// given to clients as the type of the answer.
+#[must_use]
+pub fn is_application(media_type: &str) -> bool {
+    let name = media_type.strip_prefix("application/").unwrap_or_default();
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+    !name.is_empty() && name.len() <= 127 && name.bytes().all(fine) && !matches!(name, "xhtml+xml" | "xml")
+}
+
 /// The type without parameters, trimmed: `a/b; charset=utf-8` is `a/b`.
 #[must_use]
 pub fn essence(media_type: &str) -> &str {

@@ -17,6 +17,12 @@ impl<'a> Query<'a> {
         Self(raw.unwrap_or_default())
     }
 
+    /// There are more parameters than are looked at.
+    #[must_use]
+    pub fn is_too_long(self) -> bool {
+        self.0.split('&').nth(PARAMETERS_MAX).is_some()
+    }
+
     /// All pairs in order.
     pub fn pairs(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
         self.0.split('&').take(PARAMETERS_MAX).filter(|part| !part.is_empty()).map(|part| {

@@ -56,7 +56,7 @@ pub(crate) async fn authorize(
     let Some(action) = action(request.method, route) else {
         // Everything begins with `/v2/`: whoever may do nothing without credentials is asked for them here, since some
         // clients never offer them otherwise.
-        return if caller.is_anonymous() && !identity.open {
+        return if caller.is_anonymous() && identity.tokens.is_some() {
             Err(unauthorized(identity, request, "authentication required", None))
         } else {
             Ok(())
@@ -68,7 +68,8 @@ pub(crate) async fn authorize(
     };
     match identity.authorizer.decide(caller, action, target).await {
         Decision::Allow => Ok(()),
-        Decision::Deny { .. } if caller.is_anonymous() => {
+        // Where nobody can sign in, asking for it would only confuse.
+        Decision::Deny { .. } if caller.is_anonymous() && identity.tokens.is_some() => {
             Err(unauthorized(identity, request, "authentication required", None))
         }
         Decision::Deny { reason } => Err(Error::new(ErrorCode::Denied, reason)),

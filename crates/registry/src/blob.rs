@@ -4,10 +4,11 @@ use crate::error::{Error, Result};
 use crate::log::Record;
 use crate::range;
 use crate::respond;
-use crate::service::Call;
+use crate::service::{Call, detached};
 use http::{HeaderValue, Response, StatusCode, header};
 use net::{Body, FileRange, Part};
 use oci::{Digest, ErrorCode, RangeOutcome, RepoName, parse_range};
+use std::sync::Arc;
 use storage::{Object, ObjectBody};
 
 /// A digest never changes its content, so a copy is good for ever; whose it is may change, so only private copies.
@@ -117,7 +118,8 @@ pub(crate) async fn delete(
 ) -> Result<Response<Body>> {
     record.digest(&digest);
     call.deletable()?;
-    call.registry.store.blob_delete(name, digest).await?;
+    let store = Arc::clone(&call.registry.store);
+    detached(name, |repo| async move { store.blob_delete(repo.name()?, digest).await }).await?;
     record.audit("blob.delete");
     let mut response = respond::empty(StatusCode::ACCEPTED);
     respond::set(&mut response, respond::CONTENT_DIGEST, &digest.to_string());

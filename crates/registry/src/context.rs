@@ -89,7 +89,7 @@ pub struct Live {
     pub service: Option<String>,
     /// Largest page of the catalog, and its default.
     pub catalog_max: usize,
-    /// Largest page of tags, and its default.
+    /// Largest page of tags that a client can ask for.
     pub tags_max: usize,
     /// Which children of an index must be there.
     pub index_children: IndexChildren,

@@ -6,12 +6,12 @@ use http::{Method, header};
 use net::Permit;
 use oci::{ErrorCode, Route};
 
-/// Waits for a place. HEAD and the base endpoint never wait: they cost nothing and everything begins with them.
+/// Waits for a place. HEAD of content and the base endpoint never wait: they cost nothing and everything begins with them.
 pub(crate) async fn enter(gates: &Gates, method: &Method, route: &Route<'_>, client: &str) -> Result<Option<Permit>> {
     let gate = match (method, route) {
         (_, Route::Base) => return Ok(None),
-        (&Method::HEAD, _) => return Ok(None),
-        (&Method::GET, _) => &gates.read,
+        (&Method::HEAD, Route::Blob(..) | Route::Manifest(..)) => return Ok(None),
+        (&Method::GET | &Method::HEAD, _) => &gates.read,
         _ => &gates.write,
     };
     gate.enter(client).await.map(Some).map_err(|refused| {

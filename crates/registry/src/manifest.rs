@@ -3,13 +3,14 @@
 use crate::error::{Error, Result};
 use crate::log::Record;
 use crate::respond::{self, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG};
-use crate::service::Call;
+use crate::service::{Call, detached};
 use crate::upload::body_error;
 use bytes::{Bytes, BytesMut};
 use content::PutManifest;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use net::{Body, RequestBody};
 use oci::{Digest, ErrorCode, Reference, RepoName, Tag};
+use std::sync::Arc;
 
 /// Most `tag` parameters of one request.
 const TAGS_MAX: usize = 100;
@@ -62,6 +63,9 @@ pub(crate) async fn put(
 ) -> Result<Response<Body>> {
     record.reference(&reference);
     call.writable()?;
+    if call.request.query.is_too_long() {
+        return Err(Error::new(ErrorCode::Unsupported, "too many query parameters").status(StatusCode::URI_TOO_LONG));
+    }
     let extra: Vec<_> = call.request.query.all("tag").take(TAGS_MAX + 1).collect();
     if extra.len() > TAGS_MAX {
         return Err(Error::new(ErrorCode::TagInvalid, format!("at most {TAGS_MAX} tags in one request"))
@@ -149,20 +153,28 @@ pub(crate) async fn delete(
 ) -> Result<Response<Body>> {
     record.reference(&reference);
     call.deletable()?;
+    let store = Arc::clone(&call.registry.store);
     let digest = match reference {
         Reference::Tag(tag) => {
-            let digest = call.registry.store.tag_delete(name, tag).await?;
+            let tag = tag.as_str().to_owned();
+            let removed = detached(name, |repo| async move {
+                let tag = Tag::parse(&tag).map_err(|_| content::Error::ManifestUnknown)?;
+                store.tag_delete(repo.name()?, tag).await
+            });
+            let digest = removed.await?;
             record.audit("tag.delete");
             digest
         }
         Reference::Digest(digest) => {
-            let tags = call.registry.store.manifest_delete(name, digest).await?;
-            record.tags_removed(&tags);
+            let removed = detached(name, |repo| async move { store.manifest_delete(repo.name()?, digest).await });
+            record.tags_removed(&removed.await?);
             record.audit("manifest.delete");
-            digest
+            Some(digest)
         }
         Reference::Invalid(text) => return Err(invalid_reference(text)),
     };
-    record.digest(&digest);
+    if let Some(digest) = digest {
+        record.digest(&digest);
+    }
     Ok(respond::empty(StatusCode::ACCEPTED))
 }

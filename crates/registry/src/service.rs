@@ -8,7 +8,7 @@ use access::Caller;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use net::{Body, Connection, Handler, HandlerFuture, Peer, RequestBody};
-use oci::{ErrorCode, Query, Route, RouteError};
+use oci::{ErrorCode, Query, RepoName, Route, RouteError};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -105,6 +105,28 @@ impl Call<'_> {
     }
 }
 
+/// The name of a repository for a task of its own.
+pub(crate) struct Repo(String);
+
+impl Repo {
+    pub(crate) fn name(&self) -> content::Result<RepoName<'_>> {
+        // It was a name a moment ago.
+        RepoName::parse(&self.0).map_err(|_| content::Error::NameUnknown)
+    }
+}
+
+/// Carries out a change to its end even if the client goes away meanwhile.
+pub(crate) async fn detached<T, F>(name: RepoName<'_>, change: impl FnOnce(Repo) -> F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = content::Result<T>> + Send + 'static,
+{
+    let done = tokio::spawn(change(Repo(name.as_str().to_owned())))
+        .await
+        .map_err(|error| Error::new(ErrorCode::Unknown, "the change could not be finished").cause(error.to_string()))?;
+    Ok(done?)
+}
+
 impl Handler for Service {
     fn call(&self, request: http::Request<Incoming>, connection: &Arc<Connection>) -> HandlerFuture {
         let (registry, connection) = (Arc::clone(&self.0), Arc::clone(connection));
@@ -168,6 +190,9 @@ fn finish_headers(response: &mut Response<Body>, live: &Live, path: &str) {
     if path.starts_with("/v2") {
         let version = header::HeaderName::from_static("docker-distribution-api-version");
         headers.insert(version, HeaderValue::from_static("registry/2.0"));
+        // What is pushed here must never run in the browser of whoever looks at it.
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     }
     for (name, value) in &live.headers {
         headers.append(name.clone(), value.clone());
@@ -194,14 +219,17 @@ async fn dispatch(
         Ok(caller) => {
             record.caller(&caller);
             // A session that we began for this very caller goes on although rights or tokens are fetched anew meanwhile.
-            if !upload::is_grant(ticket.as_ref(), caller.name()) {
+            if !upload::is_grant(ticket.as_ref(), &caller) {
                 auth::authorize(&identity, request, &caller, &route).await?;
             }
             caller
         }
         // A token that ends during a long upload does not end the upload.
         Err(error) => match upload::ended_token(ticket.as_ref(), request, &identity) {
-            Some(caller) => caller,
+            Some(caller) => {
+                record.caller(&caller);
+                caller
+            }
             None => return Err(error),
         },
     };

@@ -9,7 +9,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 /// Longer states are not ours.
-const STATE_MAX: usize = 4096;
+const STATE_MAX: usize = 16 * 1024;
 /// A ticket lets its holder go on without a fresh token for this long.
 pub(crate) const GRANT_SECONDS: u64 = 24 * 3600;
 
@@ -35,12 +35,15 @@ struct Payload {
     /// Who began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     c: Option<String>,
+    /// Where that caller is known: equal names of two sources are two callers.
+    f: String,
 }
 
 /// A ticket that we signed.
 pub(crate) struct Checked {
     pub(crate) ticket: Ticket,
     pub(crate) caller: Option<String>,
+    pub(crate) source: String,
 }
 
 impl Signer {
@@ -50,7 +53,7 @@ impl Signer {
         Self { current: derive(current), previous: previous.map(derive) }
     }
 
-    pub(crate) fn sign(&self, ticket: &Ticket, caller: Option<&str>) -> String {
+    pub(crate) fn sign(&self, ticket: &Ticket, caller: Option<&str>, source: &str) -> String {
         let payload = Payload {
             n: ticket.repository.clone(),
             u: ticket.id.to_string(),
@@ -58,6 +61,7 @@ impl Signer {
             s: ticket.started,
             a: (ticket.algorithm != Algorithm::Sha256).then(|| ticket.algorithm.name().to_owned()),
             c: caller.map(str::to_owned),
+            f: source.to_owned(),
         };
         // Strings and numbers always have a JSON form.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
@@ -86,7 +90,11 @@ impl Signer {
             offset: payload.o,
             algorithm,
         };
-        (ticket.repository == repo.as_str() && ticket.id == id).then_some(Checked { ticket, caller: payload.c })
+        (ticket.repository == repo.as_str() && ticket.id == id).then_some(Checked {
+            ticket,
+            caller: payload.c,
+            source: payload.f,
+        })
     }
 }
 
@@ -116,10 +124,10 @@ mod tests {
         let old = Signer::new(b"old", None);
         let new = Signer::new(b"new", Some(b"old"));
         let repo = RepoName::parse("a/b").unwrap();
-        let state = old.sign(&ticket(), Some("bob"));
+        let state = old.sign(&ticket(), Some("bob"), "static");
         let checked = new.check(&state, repo, ticket().id).unwrap();
         assert_eq!((checked.ticket, checked.caller.as_deref()), (ticket(), Some("bob")));
-        assert!(old.check(&new.sign(&ticket(), None), repo, ticket().id).is_none());
+        assert!(old.check(&new.sign(&ticket(), None, "anonymous"), repo, ticket().id).is_none());
         assert!(new.check(&state, RepoName::parse("a/c").unwrap(), ticket().id).is_none());
     }
 
@@ -129,7 +137,7 @@ mod tests {
             let signer = Signer::new(b"secret", None);
             let repo = RepoName::parse("a/b").unwrap();
             prop_assert!(signer.check(&state, repo, ticket().id).is_none());
-            let mut text = signer.sign(&ticket(), None).into_bytes();
+            let mut text = signer.sign(&ticket(), None, "anonymous").into_bytes();
             text[at] = if text[at] == b'A' { b'B' } else { b'A' };
             prop_assert!(signer.check(&String::from_utf8(text).unwrap(), repo, ticket().id).is_none());
         }

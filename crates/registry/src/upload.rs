@@ -5,14 +5,14 @@ use crate::context::{Identity, Registry};
 use crate::error::{Error, Result};
 use crate::log::Record;
 use crate::respond::{self, CONTENT_DIGEST, UPLOAD_UUID};
-use crate::service::{Call, Request};
+use crate::service::{Call, Request, detached};
 use crate::ticket::{Checked, GRANT_SECONDS};
-use access::{Caller, Source};
+use access::{Caller, Credential};
 use content::{SessionId, Ticket, Upload};
 use http::{Method, Response, StatusCode, header};
 use net::{Body, RequestBody, RequestBodyError};
 use oci::{Algorithm, ChunkRange, Digest, ErrorCode, RepoName, Route};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The ticket in the address, when it is ours.
 pub(crate) fn ticket(registry: &Registry, request: &Request<'_>, route: &Route<'_>) -> Option<Checked> {
@@ -22,8 +22,12 @@ pub(crate) fn ticket(registry: &Registry, request: &Request<'_>, route: &Route<'
 }
 
 /// The ticket was given to this caller not too long ago: it is a right of its own.
-pub(crate) fn is_grant(ticket: Option<&Checked>, caller: Option<&str>) -> bool {
-    ticket.is_some_and(|checked| checked.caller.as_deref() == caller && is_fresh(&checked.ticket))
+pub(crate) fn is_grant(ticket: Option<&Checked>, caller: &Caller) -> bool {
+    ticket.is_some_and(|checked| {
+        checked.caller.as_deref() == caller.name()
+            && checked.source == caller.source().as_str()
+            && is_fresh(&checked.ticket)
+    })
 }
 
 fn is_fresh(ticket: &Ticket) -> bool {
@@ -31,14 +35,13 @@ fn is_fresh(ticket: &Ticket) -> bool {
     now.saturating_sub(ticket.started) <= GRANT_SECONDS
 }
 
-/// The caller named by a ticket, for a request whose token has ended since. A request without any credential is not let in.
+/// The caller of a token that has ended since the upload began, when the token was ours, its user is still the same, and
+/// the ticket is theirs.
 pub(crate) fn ended_token(ticket: Option<&Checked>, request: &Request<'_>, identity: &Identity) -> Option<Caller> {
-    let checked = ticket?;
     let value = request.headers.get(header::AUTHORIZATION)?.as_bytes();
-    let is_bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-    let name = checked.caller.as_deref()?;
-    (is_bearer && is_fresh(&checked.ticket) && identity.tokens.is_some())
-        .then(|| Caller::named(name, Source::Anonymous))
+    let Ok(Credential::Bearer(token)) = Credential::parse(Some(value)) else { return None };
+    let caller = identity.tokens.as_ref()?.verify_ended(token.expose(), Duration::from_secs(GRANT_SECONDS)).ok()?;
+    is_grant(ticket, &caller).then_some(caller)
 }
 
 /// `POST /v2/<name>/blobs/uploads/`
@@ -178,6 +181,7 @@ async fn open(
     {
         return Err(Error::new(ErrorCode::SizeInvalid, "Content-Range and Content-Length differ"));
     }
+    check_size(call, ticket.map_or(0, |ticket| ticket.offset).saturating_add(length.unwrap_or(0)))?;
     let store = &call.registry.store;
     let opened = store.upload_open(name, id, ticket, length).await;
     let upload = match opened {
@@ -230,14 +234,7 @@ async fn commit(
     record: &mut Record,
 ) -> Result<Response<Body>> {
     // A client that goes away now must not leave the commit half done on our side: it is finished on its own.
-    let repository = name.as_str().to_owned();
-    let committed = tokio::spawn(async move {
-        let name = RepoName::parse(&repository).map_err(|_| content::Error::NameUnknown)?;
-        upload.commit(name, digest).await
-    });
-    let info = committed.await.map_err(|error| {
-        Error::new(ErrorCode::Unknown, "the upload could not be finished").cause(error.to_string())
-    })??;
+    let info = detached(name, |repo| async move { upload.commit(repo.name()?, digest).await }).await?;
     record.digest(&digest);
     record.received(info.size);
     record.audit("blob.push");
@@ -262,7 +259,7 @@ fn progress(call: &Call<'_>, status: StatusCode, ticket: &Ticket) -> Response<Bo
 }
 
 fn address(call: &Call<'_>, ticket: &Ticket) -> String {
-    let state = call.registry.signer.load().sign(ticket, call.caller.name());
+    let state = call.registry.signer.load().sign(ticket, call.caller.name(), call.caller.source().as_str());
     let path = format!("/v2/{}/blobs/uploads/{}?_state={state}", ticket.repository, ticket.id);
     respond::location(call.live(), &path)
 }

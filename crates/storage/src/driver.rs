@@ -102,7 +102,7 @@ pub trait Writer: Send {
     /// Makes everything durable and returns a handle by which another process can go on.
     fn suspend(&mut self) -> Task<'_, String>;
 
-    /// Makes everything durable and visible under `key`. An object of the same length that is already there stays.
+    /// Makes everything durable and visible under `key`, over what may be there.
     fn commit<'a>(self: Box<Self>, key: &'a str) -> Task<'a, ()>;
 
     /// Forgets the object.

@@ -299,19 +299,20 @@ fn forged_and_ended_tokens() -> Result<()> {
 
 #[test]
 fn an_upload_outlives_its_token_thanks_to_its_address() -> Result<()> {
-    // The token's secret changes, that of the addresses does not: to the server the token has ended.
-    let with_secret = |secret: &str| {
+    let everybody = users(&[("ci", &[("p", "*", "FULL")]), ("reader", &[("p", "*", "READ")])]);
+    let with_users = |users: &str| {
         format!(
-            "{BASE}http: {{secret: the secret of addresses}}\nhomeport:\n  token: {{secrets: ['{secret}'], expiry: 60s}}\n{}",
-            users(&[("ci", &[("p", "*", "FULL")]), ("reader", &[("p", "*", "READ")])])
+            "{BASE}http: {{secret: the secret of addresses}}\nhomeport:\n  token: {{secrets: ['{SECRET}'], expiry: 60s}}\n{users}"
         )
     };
-    let server = Registry::start(Server::builder().config(&with_secret(SECRET)))?;
+    let server = Registry::start(Server::builder().config(&with_users(&everybody)))?;
     let answer = server.user("ci").get("/token")?.json();
     assert_eq!(answer["expires_in"], 60);
-    let client = bearer(&server, answer["token"].as_str().unwrap_or_default());
+    let token = answer["token"].as_str().unwrap_or_default();
+    let client = bearer(&server, token);
     let location = client.send("PATCH", &begin(&client, "p/a")?, &[], b"ab")?.header("location").to_owned();
-    server.reload(&with_secret(OTHER))?;
+    // The same token, as it is when it has ended.
+    let client = bearer(&server, &ended(token));
     assert_eq!(client.get("/v2/")?.status, 401);
 
     // Not without any credential, not with a password that is wrong, not with an address that is made up.
@@ -330,8 +331,13 @@ fn an_upload_outlives_its_token_thanks_to_its_address() -> Result<()> {
     }
     // Nor by somebody else who may not push here.
     refused(&server.user("reader").send("PATCH", &location, &[], b"c")?, 403, "DENIED");
-    let anonymous_ended = bearer(&server, &signed(SECRET, HEADER, &claims(-100, "")));
-    assert_eq!(anonymous_ended.get(&location)?.status, 204, "the address is the right, any ended token will do");
+    for (what, token) in [
+        ("an ended token of somebody else", signed(SECRET, HEADER, &claims(-100, ""))),
+        ("a token that was never ours", signed(OTHER, HEADER, &claims(-100, ""))),
+        ("no token at all", "x".to_owned()),
+    ] {
+        assert_eq!(bearer(&server, &token).get(&location)?.status, 401, "{what}");
+    }
 
     let taken = client.send("PATCH", &location, &[], b"c")?;
     assert_eq!(taken.status, 202);
@@ -339,7 +345,39 @@ fn an_upload_outlives_its_token_thanks_to_its_address() -> Result<()> {
     assert_eq!(client.send("PUT", &put, &[], &[])?.status, 201);
     assert_eq!(client.send("POST", "/v2/p/a/blobs/uploads/", &[], &[])?.status, 401, "a new one needs a new token");
     assert_eq!(server.user("ci").get(&format!("/v2/p/a/blobs/{}", digest(b"abc")))?.body, b"abc");
+
+    // A user who is gone takes their uploads with them.
+    let again = begin(&bearer(&server, token), "p/a")?;
+    assert_eq!(client.get(&again)?.status, 204);
+    server.reload(&with_users(&users(&[("reader", &[("p", "*", "READ")])])))?;
+    assert_eq!(client.get(&again)?.status, 401);
     Ok(())
+}
+
+/// A token of the server with its end in the past.
+fn ended(token: &str) -> String {
+    let payload = token.split('.').nth(1).unwrap();
+    let mut claims: serde_json::Value = serde_json::from_slice(&from_base64url(payload)).unwrap();
+    let end = claims["exp"].as_i64().unwrap() - 300;
+    claims["exp"] = end.into();
+    claims["iat"] = (end - 60).into();
+    claims["nbf"] = (end - 60).into();
+    signed(SECRET, HEADER, &claims.to_string())
+}
+
+fn from_base64url(text: &str) -> Vec<u8> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bits = text.bytes().map(|byte| LETTERS.iter().position(|letter| *letter == byte).unwrap());
+    let (mut out, mut held, mut count) = (Vec::new(), 0_usize, 0);
+    for value in bits {
+        held = held << 6 | value;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push(u8::try_from(held >> count & 0xff).unwrap());
+        }
+    }
+    out
 }
 
 #[test]

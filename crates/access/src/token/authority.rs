@@ -177,15 +177,36 @@ impl TokenAuthority {
         Ok(caller)
     }
 
+    /// The caller that an access token names which may have ended, but not longer than `max` ago. Everything else holds:
+    /// it was ours, and its user is still the same.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub fn verify_ended(&self, token: &[u8], max: Duration) -> Result<Caller, TokenError> {
+        let state = self.state.load();
+        self.verify_with(&state, token, TokenKind::Access, self.clock.unix_seconds(), max).map(|(caller, _)| caller)
+    }
+
     fn verify_slow(&self, state: &State, token: &[u8], kind: TokenKind, now: i64) -> Result<(Caller, i64), TokenError> {
+        self.verify_with(state, token, kind, now, state.settings.leeway)
+    }
+
+    fn verify_with(
+        &self,
+        state: &State,
+        token: &[u8],
+        kind: TokenKind,
+        now: i64,
+        leeway: Duration,
+    ) -> Result<(Caller, i64), TokenError> {
         let (pair, payload) = jwt::open(&state.keys, token).map_err(|error| match error {
             JwtError::TooLong => TokenError::TooLong,
             JwtError::Malformed => TokenError::Malformed,
             JwtError::Signature => TokenError::Signature,
         })?;
         let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
-        let TokenSettings { issuer, service, leeway, .. } = &state.settings;
-        claims.check(&Expected { issuer, service, kind, now, leeway: *leeway })?;
+        let TokenSettings { issuer, service, .. } = &state.settings;
+        claims.check(&Expected { issuer, service, kind, now, leeway })?;
         let caller = claims.caller(pair, |source: Source, name: &str| self.users.standing(source, name))?;
         Ok((caller, claims.exp))
     }

@@ -41,8 +41,8 @@ async fn serve(
     let Driver::Filesystem { root } = &settings.storage.driver;
     let data = root.clone();
     let driver = Arc::new(open(&data, settings.storage.read_only)?);
-    let secrets =
-        wiring::secrets(&settings, Some(&data).filter(|_| !settings.storage.read_only).map(PathBuf::as_path))?;
+    let made_up = wiring::made_up(Some(&data), !settings.storage.read_only)?;
+    let secrets = wiring::secrets(&settings, &made_up);
     let identities = Identities::new()?;
     let identity = identities.build(&settings, &secrets)?;
     let tls = wiring::tls(&settings)?;
@@ -78,7 +78,7 @@ async fn serve(
         identities,
         tls: tls.clone(),
         logging,
-        data,
+        made_up,
         hangups: signals.hangups,
     };
     let mut tasks = Tasks::start(&registry, &settings, reload);

@@ -8,6 +8,8 @@ use std::path::Path;
 const FILE: &str = "homeport/v1/secret";
 /// Enough for HMAC-SHA256.
 const BYTES: usize = 32;
+/// Shorter ones can be found by trying.
+const BYTES_MIN: usize = 16;
 
 /// The current secret of each kind and, while it is being exchanged, the one before.
 pub(crate) struct Secrets {
@@ -15,31 +17,41 @@ pub(crate) struct Secrets {
     pub(crate) tokens: (Vec<u8>, Option<Vec<u8>>),
 }
 
-/// Secrets from the settings; what is missing comes from a file in the data folder, made on first use. Without a folder,
-/// or one that cannot be written, it is made up for this run.
-pub(crate) fn secrets(settings: &Settings, data: Option<&Path>) -> anyhow::Result<Secrets> {
+/// Secrets from the settings; in place of a missing one `made_up` is used, see [`made_up`].
+pub(crate) fn secrets(settings: &Settings, made_up: &[u8]) -> Secrets {
     let bytes = |secret: &crate::settings::Secret| secret.expose().as_bytes().to_vec();
     let mut configured = settings.token.secrets.iter().map(bytes);
     let tokens = configured.next().map(|current| (current, configured.next()));
-    let http = settings.http.secret.as_ref().map(bytes);
+    let http = settings.http.secret.as_ref().map(bytes).filter(|secret| {
+        let long_enough = secret.len() >= BYTES_MIN;
+        if !long_enough {
+            tracing::warn!("http.secret has less than {BYTES_MIN} bytes and could be guessed; it is not used");
+        }
+        long_enough
+    });
     let fallback = match (&http, &tokens) {
         (Some(secret), _) => (secret.clone(), None),
         (None, Some(tokens)) => tokens.clone(),
-        (None, None) => (kept(data)?, None),
+        (None, None) => (made_up.to_vec(), None),
     };
-    Ok(Secrets { uploads: fallback.clone(), tokens: tokens.unwrap_or(fallback) })
+    Secrets { uploads: fallback.clone(), tokens: tokens.unwrap_or(fallback) }
 }
 
-fn kept(data: Option<&Path>) -> anyhow::Result<Vec<u8>> {
-    let Some(data) = data else { return made_up() };
+/// A secret for a registry that has none in its settings: from a file in the data folder, made on first use. Without a
+/// folder, or one that must not be written, it is good for this run.
+pub(crate) fn made_up(data: Option<&Path>, writable: bool) -> anyhow::Result<Vec<u8>> {
+    let Some(data) = data else { return random() };
     let path = data.join(FILE);
     match std::fs::read(&path) {
         Ok(secret) if secret.len() >= BYTES => return Ok(secret),
-        Ok(_) => {}
+        Ok(_) => anyhow::bail!("{} is damaged; remove it, and tokens and uploads begin anew", path.display()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-    let secret = made_up()?;
+    let secret = random()?;
+    if !writable {
+        return Ok(secret);
+    }
     match keep(&path, &secret) {
         Ok(()) => {}
         // Another process was faster: its secret counts.
@@ -62,10 +74,11 @@ fn keep(path: &Path, secret: &[u8]) -> std::io::Result<()> {
     file.sync_all()?;
     let linked = std::fs::hard_link(&temp, path);
     std::fs::remove_file(&temp)?;
-    linked
+    linked?;
+    path.parent().map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 
-fn made_up() -> anyhow::Result<Vec<u8>> {
+fn random() -> anyhow::Result<Vec<u8>> {
     let mut secret = vec![0; BYTES];
     let random = ring::rand::SystemRandom::new();
     ring::rand::SecureRandom::fill(&random, &mut secret)

@@ -90,7 +90,8 @@ pub(crate) struct Reload {
     pub(crate) identities: Identities,
     pub(crate) tls: Option<Arc<ReloadingTls>>,
     pub(crate) logging: Logging,
-    pub(crate) data: PathBuf,
+    /// In place of secrets that the settings do not have.
+    pub(crate) made_up: Vec<u8>,
     pub(crate) hangups: Signal,
 }
 
@@ -149,7 +150,7 @@ impl Reload {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let secrets = secrets(&new, Some(&self.data))?;
+        let secrets = secrets(&new, &self.made_up);
         let identity = self.identities.build(&new, &secrets)?;
         let live = live(&new)?;
         let (applied, restart) = settings::reload_diff(&self.settings, &new);

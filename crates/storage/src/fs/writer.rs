@@ -19,6 +19,9 @@ const IN_FLIGHT_MAX: usize = 2;
 /// Block size that direct I/O needs; 4096 fits every disk in use.
 const BLOCK: u64 = 4096;
 
+/// Most that is reserved on the word of a client, in bytes; beyond it a full disk shows while writing.
+const RESERVE_MAX: u64 = 1 << 30;
+
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
@@ -52,7 +55,7 @@ impl FsWriter {
             other => other.map_err(wrap)?,
         };
         let writer = Self::new(shared, path.clone(), buffered, 0, false)?;
-        if let Some(size) = size_hint.filter(|size| *size > 0) {
+        if let Some(size) = size_hint.filter(|size| *size > 0).map(|size| size.min(RESERVE_MAX)) {
             // Not every file system can reserve; then a full disk shows while writing.
             let reserved = rustix::fs::fallocate(&writer.files.buffered, FallocateFlags::KEEP_SIZE, 0, size);
             if let Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG)) =
@@ -118,9 +121,8 @@ impl FsWriter {
         self.wait_for(0).await?;
         let (files, shared, written) = (Arc::clone(&self.files), Arc::clone(&self.shared), self.written);
         let result = blocking(move || {
-            if files.buffered.metadata()?.len() != written {
-                shared.disk.truncate(&files.buffered, &files.path, written)?;
-            }
+            // Gives back what was reserved beyond the end, too.
+            shared.disk.truncate(&files.buffered, &files.path, written)?;
             shared.disk.sync_file(&files.buffered, &files.path)
         })
         .await;
@@ -171,9 +173,8 @@ impl Writer for FsWriter {
     fn commit<'a>(mut self: Box<Self>, key: &'a str) -> Task<'a, ()> {
         Box::pin(async move {
             self.flush().await?;
-            let (files, shared, written, key_owned) =
-                (Arc::clone(&self.files), Arc::clone(&self.shared), self.written, key.to_owned());
-            tokio::task::spawn_blocking(move || publish(&shared, &files.path, &key_owned, written))
+            let (files, shared, key_owned) = (Arc::clone(&self.files), Arc::clone(&self.shared), key.to_owned());
+            tokio::task::spawn_blocking(move || publish(&shared, &files.path, &key_owned))
                 .await
                 .unwrap_or_else(|error| Err(Error::io("publish", key, io::Error::other(error))))?;
             // The name is gone, there is nothing to clean up.
@@ -198,28 +199,31 @@ impl Writer for FsWriter {
 
 impl Drop for FsWriter {
     fn drop(&mut self) {
-        if !self.keep {
-            drop(self.shared.disk.remove(&self.files.path));
+        if self.keep {
+            return;
+        }
+        // Freeing many blocks takes its time.
+        let (shared, files) = (Arc::clone(&self.shared), Arc::clone(&self.files));
+        let remove = move || drop(shared.disk.remove(&files.path));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
         }
     }
 }
 
-fn publish(shared: &Shared, from: &str, key: &str, size: u64) -> Result<()> {
+fn publish(shared: &Shared, from: &str, key: &str) -> Result<()> {
     let forget_deletes = || shared.changes.as_ref().map_or(Ok(()), |changes| changes.forget_deletes(key));
     // Before, so that nobody sees what could be lost; and after, for what came between.
     forget_deletes()?;
-    move_in_place(&shared.disk, from, key, size).map_err(|error| Error::io("publish", key, error))?;
+    move_in_place(&shared.disk, from, key).map_err(|error| Error::io("publish", key, error))?;
     forget_deletes()
 }
 
-fn move_in_place(disk: &Disk, from: &str, key: &str, size: u64) -> io::Result<()> {
+fn move_in_place(disk: &Disk, from: &str, key: &str) -> io::Result<()> {
     disk.make_dirs(parent(key))?;
-    let present = disk.stat(key).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(size));
-    if present {
-        disk.remove(from)?;
-    } else {
-        disk.rename(from, key)?;
-    }
+    // Over what may be there: it has the same content, or is damaged.
+    disk.rename(from, key)?;
     disk.sync_dirs(parent(key))
 }
 
