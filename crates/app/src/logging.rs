@@ -45,7 +45,7 @@ fn targets(log: &Log) -> Targets {
     // Other people's crates are only interesting when they complain.
     let others = level.min(LevelFilter::WARN);
     let mut targets = Targets::new().with_default(others);
-    for ours in ["homeport", "access", "content", "net", "registry", "storage", "audit"] {
+    for ours in ["homeport", "content", "net", "registry", "storage", "audit"] {
         targets = targets.with_target(ours, level);
     }
     targets.with_target("access", level)

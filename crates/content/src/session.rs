@@ -275,12 +275,11 @@ impl Store {
     /// # Errors
     /// [`Error::UploadUnknown`], [`Error::OutOfOrder`] while a request writes it, [`Error::Storage`].
     pub async fn upload_cancel(&self, repo: RepoName<'_>, id: SessionId, ticket: Option<&Ticket>) -> Result<()> {
-        let record = self.session(repo, id, ticket).await?;
-        let _active = self
-            .sessions
-            .enter(id)
-            .ok_or(Error::OutOfOrder { offset: record.as_ref().map_or(0, |record| record.offset) })?;
-        match record {
+        let Some(_active) = self.sessions.enter(id) else {
+            let status = self.upload_status(repo, id, ticket).await?;
+            return Err(Error::OutOfOrder { offset: status.offset });
+        };
+        match self.session(repo, id, ticket).await? {
             Some(record) => {
                 self.driver.apply(Batch::new().delete(layout::session(id.0))).await?;
                 if let Place::Driver(handle) = record.place {

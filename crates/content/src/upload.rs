@@ -218,8 +218,9 @@ impl Upload {
             Ok(committed) => committed,
             Err(error) => {
                 if matches!(error, Error::DigestMismatch { .. }) {
-                    drop(self);
+                    // Ended first, and let go of only then: nobody may write to it in between.
                     store.sessions.finish(id);
+                    drop(self);
                     if recorded {
                         store.driver.apply(Batch::new().delete(layout::session(id.0))).await?;
                     }

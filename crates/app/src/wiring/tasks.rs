@@ -107,7 +107,8 @@ impl Reload {
             let now = self.fingerprint().await;
             if asked || now != seen {
                 seen = now;
-                if let Err(error) = self.reload() {
+                // Files are read, perhaps from a network.
+                if let Err(error) = tokio::task::block_in_place(|| self.reload()) {
                     tracing::error!(
                         error = format!("{error:#}"),
                         "the new configuration is not usable, the old one stays"

@@ -5,7 +5,7 @@
 //! Nothing changes between the decision and the deletion: the batch holds its locks, and no other process is there.
 
 use super::disk::Disk;
-use crate::{Batch, INLINE_MAX, Op, PutMode};
+use crate::{Batch, INLINE_MAX, Op};
 use bytes::Bytes;
 use std::io::{self, Read};
 
@@ -29,10 +29,7 @@ pub(super) fn resolve(disk: &Disk, batch: Batch) -> Result<Batch, (String, io::E
 fn value(disk: &Disk, ops: &[Op], key: &str) -> io::Result<Option<Bytes>> {
     let Some((last, before)) = ops.split_last() else { return read(disk, key) };
     match last {
-        Op::Put { key: put, data, mode } if put == key => {
-            let kept = if *mode == PutMode::Keep { value(disk, before, key)? } else { None };
-            Ok(kept.filter(|kept| kept.len() == data.len()).or_else(|| Some(data.clone())))
-        }
+        Op::Put { key: put, data, .. } if put == key => Ok(Some(data.clone())),
         Op::Delete { key: gone } if gone == key => Ok(None),
         Op::DeleteTree { prefix } if is_below(key, prefix) => Ok(None),
         _ => value(disk, before, key),
