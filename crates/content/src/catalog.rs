@@ -10,6 +10,9 @@ use std::future::Future;
 use std::pin::Pin;
 use storage::Names;
 
+/// Directories that are read together.
+const AHEAD: usize = 100;
+
 /// Deeper names than a repository name can have parts do not exist.
 const DEPTH_MAX: usize = 128;
 
@@ -55,6 +58,13 @@ impl Walk<'_> {
             let names = self.store.driver.list(&key, "", usize::MAX).await?.names;
             let (start, mut open) = self.start(&path, &names);
             for index in start..names.len() {
+                if (index - start).is_multiple_of(AHEAD) {
+                    let next = (index..names.len().min(index + AHEAD.min(self.limit - self.found.len())))
+                        .map(|index| names.at(index))
+                        .filter(|name| name.is_prefix && !name.text.starts_with('_'));
+                    let next = next.map(|name| layout::repository(&join(&path, name.text))).collect();
+                    self.store.driver.expect_lists(next).await?;
+                }
                 let name = names.at(index);
                 if !name.is_prefix || name.text.starts_with('_') {
                     continue;

@@ -73,6 +73,11 @@ pub trait Driver: Send + Sync {
     /// The direct children of `prefix` that sort after `after`, at most `limit`. A missing prefix has no children.
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Eventually<'a, Result<ListPage>>;
 
+    /// Says that these prefixes will be listed next; a driver that profits from knowing reads them together.
+    fn expect_lists(&self, _prefixes: Vec<String>) -> Task<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Carries out small changes; returns when they are durable and visible.
     fn apply(&self, batch: Batch) -> Task<'_, ()>;
 

@@ -187,6 +187,19 @@ impl Driver for FsDriver {
         )
     }
 
+    fn expect_lists(&self, prefixes: Vec<String>) -> Task<'_, ()> {
+        let cold = |prefix: &String| self.shared.listings.cached(&self.shared.disk, prefix, "", 0).is_none();
+        let prefixes: Vec<String> = prefixes.into_iter().filter(cold).collect();
+        if prefixes.len() < 2 {
+            return Box::pin(async { Ok(()) });
+        }
+        self.blocking("lists", move |shared, _| {
+            // Whatever is wrong with one of them shows when it is listed.
+            prefixes.iter().for_each(|prefix| drop(shared.listings.read(&shared.disk, prefix, "", 0)));
+            Ok(())
+        })
+    }
+
     fn apply(&self, batch: Batch) -> Task<'_, ()> {
         Box::pin(async move {
             for op in &batch.ops {
