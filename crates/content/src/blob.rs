@@ -23,17 +23,13 @@ pub struct Blob {
     pub object: Object,
 }
 
-fn unknown() -> Error {
-    Error::BlobUnknown
-}
-
 impl Store {
     /// Length of a blob.
     ///
     /// # Errors
     /// [`Error::BlobUnknown`], [`Error::Storage`].
     pub async fn blob_stat(&self, repo: RepoName<'_>, digest: Digest) -> Result<BlobInfo> {
-        let canonical = self.grant(GrantKind::Layer, repo, &digest, unknown).await?;
+        let canonical = self.grant(GrantKind::Layer, repo, &digest).await?;
         let size = match self.caches.size(&canonical) {
             Some(size) => size,
             None => self.blob_size_at_the_truth(&canonical).await?,
@@ -53,7 +49,7 @@ impl Store {
     /// # Errors
     /// [`Error::BlobUnknown`], [`Error::Storage`].
     pub async fn blob_open(&self, repo: RepoName<'_>, digest: Digest) -> Result<Blob> {
-        let canonical = self.grant(GrantKind::Layer, repo, &digest, unknown).await?;
+        let canonical = self.grant(GrantKind::Layer, repo, &digest).await?;
         let object = self.driver.open(&layout::blob_data(&canonical)).await.map_err(|error| {
             self.caches.forget_content(&canonical);
             Error::or(error, Error::BlobUnknown)
@@ -66,7 +62,7 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub(crate) async fn has_blob(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
-        match self.grant_at_the_truth(GrantKind::Layer, repo, digest, unknown).await {
+        match self.grant_at_the_truth(GrantKind::Layer, repo, digest).await {
             Ok(canonical) => match self.blob_size_at_the_truth(&canonical).await {
                 Ok(_) => Ok(true),
                 Err(Error::BlobUnknown) => Ok(false),
@@ -90,7 +86,7 @@ impl Store {
         from: Option<RepoName<'_>>,
     ) -> Result<Option<BlobInfo>> {
         let found = match from {
-            Some(from) => self.grant_at_the_truth(GrantKind::Layer, from, &digest, unknown).await,
+            Some(from) => self.grant_at_the_truth(GrantKind::Layer, from, &digest).await,
             None => self.canonical_anywhere(&digest).await,
         };
         let size = match found {
@@ -136,7 +132,7 @@ impl Store {
     /// # Errors
     /// [`Error::BlobUnknown`], [`Error::Storage`].
     pub async fn blob_delete(&self, repo: RepoName<'_>, digest: Digest) -> Result<()> {
-        self.grant_at_the_truth(GrantKind::Layer, repo, &digest, unknown).await?;
+        self.grant_at_the_truth(GrantKind::Layer, repo, &digest).await?;
         let batch = Batch::new().delete(layout::layer_link(repo, &digest)).lock(layout::layer_lock(repo, &digest));
         self.driver.apply(batch).await?;
         self.caches.drop_grant(GrantKind::Layer, repo.as_str(), &digest);

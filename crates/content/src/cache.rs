@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::Error;
 use crate::manifest::StoredManifest;
 use crate::referrers::ReferrerList;
 
@@ -23,6 +24,16 @@ const REFERRER_BYTES: u64 = 8 << 20;
 pub(crate) enum GrantKind {
     Layer,
     Revision,
+}
+
+impl GrantKind {
+    /// What a client is told when there is no such link.
+    pub(crate) fn missing(self) -> Error {
+        match self {
+            Self::Layer => Error::BlobUnknown,
+            Self::Revision => Error::ManifestUnknown,
+        }
+    }
 }
 
 #[derive(PartialEq, Eq)]

@@ -22,10 +22,6 @@ pub struct StoredManifest {
 /// So often a manifest is removed that is pushed again meanwhile.
 const REMOVAL_ROUNDS_MAX: usize = 5;
 
-fn unknown() -> Error {
-    Error::ManifestUnknown
-}
-
 impl Store {
     /// Reads a manifest; returns the digest under which it was found, which is the asked one or the tag's.
     ///
@@ -41,7 +37,7 @@ impl Store {
             Reference::Tag(tag) => self.tag_digest(repo, tag).await?,
             Reference::Invalid(_) => return Err(Error::ManifestUnknown),
         };
-        let canonical = self.grant(GrantKind::Revision, repo, &digest, unknown).await?;
+        let canonical = self.grant(GrantKind::Revision, repo, &digest).await?;
         Ok((digest, self.manifest_content(&canonical).await?))
     }
 
@@ -92,7 +88,7 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub(crate) async fn has_manifest(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
-        let canonical = match self.grant_at_the_truth(GrantKind::Revision, repo, digest, unknown).await {
+        let canonical = match self.grant_at_the_truth(GrantKind::Revision, repo, digest).await {
             Ok(canonical) => canonical,
             Err(Error::ManifestUnknown) => return Ok(false),
             Err(error) => return Err(error),
@@ -124,7 +120,7 @@ impl Store {
     /// # Errors
     /// [`Error::ManifestUnknown`], [`Error::Storage`].
     pub async fn manifest_delete(&self, repo: RepoName<'_>, digest: Digest) -> Result<Vec<String>> {
-        let canonical = self.grant_at_the_truth(GrantKind::Revision, repo, &digest, unknown).await?;
+        let canonical = self.grant_at_the_truth(GrantKind::Revision, repo, &digest).await?;
         let (subject, other) = match self.manifest_content(&canonical).await {
             Ok(manifest) => (manifest.subject, Some(oci::Hasher::digest(Algorithm::Sha512, &manifest.bytes))),
             // Damaged content can be removed too.

@@ -77,18 +77,12 @@ impl Store {
     }
 
     /// The canonical digest behind a link, from memory if it was seen a moment ago.
-    pub(crate) async fn grant(
-        &self,
-        kind: GrantKind,
-        repo: RepoName<'_>,
-        digest: &Digest,
-        missing: fn() -> Error,
-    ) -> Result<Digest> {
+    pub(crate) async fn grant(&self, kind: GrantKind, repo: RepoName<'_>, digest: &Digest) -> Result<Digest> {
         if let Some(canonical) = self.caches.grant(kind, repo.as_str(), digest) {
             return Ok(canonical);
         }
         let as_of = self.caches.grants_as_of();
-        let canonical = self.grant_at_the_truth(kind, repo, digest, missing).await?;
+        let canonical = self.grant_at_the_truth(kind, repo, digest).await?;
         self.caches.put_grant(as_of, kind, repo.as_str(), digest, canonical);
         Ok(canonical)
     }
@@ -99,7 +93,6 @@ impl Store {
         kind: GrantKind,
         repo: RepoName<'_>,
         digest: &Digest,
-        missing: fn() -> Error,
     ) -> Result<Digest> {
         let key = match kind {
             GrantKind::Layer => layout::layer_link(repo, digest),
@@ -108,12 +101,12 @@ impl Store {
         let text = match self.driver.get(&key, layout::LINK_MAX).await {
             Ok(text) => text,
             // A link that is longer than any digest is as good as none.
-            Err(error) if error.kind == storage::ErrorKind::TooLarge => return Err(missing()),
-            Err(error) => return Err(Error::or(error, missing())),
+            Err(error) if error.kind == storage::ErrorKind::TooLarge => return Err(kind.missing()),
+            Err(error) => return Err(Error::or(error, kind.missing())),
         };
         layout::parse_link(&text).ok_or_else(|| {
             tracing::warn!(key, "empty or damaged link, treated as missing");
-            missing()
+            kind.missing()
         })
     }
 }
