@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, conformance, server, test, tidy, tools};
+use xtask::{bench, cluster, conformance, image, server, test, tidy, tools};
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -23,6 +23,10 @@ enum Task {
     Conformance(conformance::Args),
     /// Measure homeport against its peers on this machine
     Bench(bench::Args),
+    /// A real Kubernetes cluster on this machine
+    Cluster(cluster::Args),
+    /// Make the container image
+    Image(image::Args),
     /// Run the measurements in this process (started by `bench`)
     #[command(hide = true)]
     BenchWorker(bench::Args),
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Conformance(args) => conformance::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Cluster(args) => cluster::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::BenchWorker(args) => bench::worker::run(&args),
         Task::Guard(args) => server::guard::run(&args),
     };

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: the one command that says whether the project works on this machine.
 
+mod kubernetes;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cluster::{self, Extent};
 use crate::command::{quietly, succeeds};
 use crate::{places, tidy, tools};
 
@@ -15,6 +18,9 @@ pub struct Args {
     /// Use the external programs that are there, make none
     #[arg(long)]
     no_tools: bool,
+    /// Bring no cluster up: leaves out the tests that need one
+    #[arg(long)]
+    no_cluster: bool,
     /// Seconds for each fuzz target; 0 leaves fuzzing out
     #[arg(long, default_value_t = 5)]
     fuzz_seconds: u32,
@@ -30,6 +36,7 @@ pub fn run(args: &Args) -> Result<bool> {
         // Tests that need a program say so themselves.
         eprintln!("xtask: external programs: {error:#}");
     }
+    let coming = kubernetes::Coming::start(!args.no_cluster);
     // Every step runs, so that one run tells all that is wrong.
     let mut failed = Vec::new();
     let mut step = |name: &'static str, result: Result<bool>| {
@@ -43,8 +50,19 @@ pub fn run(args: &Args) -> Result<bool> {
     };
     step("tidy", tidy::run());
     // The tests start the program, and would fail one by one without it.
-    if step("build", cargo(&["build", "-p", "homeport"], &[])) {
-        step("tests", cargo(&["test", "--workspace"], &args.rest));
+    let built = step("build", succeeds(cargo_command().args(["build", "-p", "homeport"])));
+    if built && !args.no_cluster && cluster::obstacle(Extent::Node).is_none() {
+        step("image", kubernetes::make_image());
+    }
+    let session = coming.wait();
+    let session = session.unwrap_or_else(|error| {
+        step("cluster", Err(error));
+        None
+    });
+    if built {
+        let variables = session.as_ref().map(kubernetes::Session::environment).unwrap_or_default();
+        step("tests", succeeds(cargo_command().args(["test", "--workspace"]).args(&args.rest).envs(variables)));
+        drop(session);
         step("fuzz", fuzz(args.fuzz_seconds));
     }
     if failed.is_empty() {
@@ -59,11 +77,6 @@ fn cargo_command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(places::workspace());
     command
-}
-
-fn cargo(args: &[&str], rest: &[String]) -> Result<bool> {
-    println!("cargo {}", args.join(" "));
-    succeeds(cargo_command().args(args).args(rest))
 }
 
 /// Runs each fuzz target for a bounded time. A machine that cannot fuzz is told so, and passes.

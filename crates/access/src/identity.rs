@@ -1,5 +1,6 @@
 //! Who a caller is, and whether that is still so.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -15,7 +16,7 @@ pub enum Source {
     Htpasswd,
     /// A static user of the settings (Deckhouse `settings.users`).
     StaticUser,
-    /// The Kubernetes cluster (a later issue).
+    /// The Kubernetes cluster.
     Cluster,
 }
 
@@ -71,30 +72,51 @@ pub struct Caller(Arc<Inner>);
 struct Inner {
     name: Option<Box<str>>,
     groups: Box<[Box<str>]>,
+    uid: Option<Box<str>>,
+    extra: BTreeMap<String, Vec<String>>,
     source: Source,
     record: Option<Record>,
+}
+
+impl Inner {
+    fn new(name: Option<&str>, source: Source) -> Self {
+        let (name, groups) = (name.map(Into::into), Box::default());
+        Self { name, groups, uid: None, extra: BTreeMap::new(), source, record: None }
+    }
 }
 
 impl Caller {
     /// The caller without credentials; does not allocate.
     #[must_use]
     pub fn anonymous() -> Self {
-        static ANONYMOUS: LazyLock<Caller> = LazyLock::new(|| {
-            Caller(Arc::new(Inner { name: None, groups: Box::default(), source: Source::Anonymous, record: None }))
-        });
+        static ANONYMOUS: LazyLock<Caller> = LazyLock::new(|| Caller(Arc::new(Inner::new(None, Source::Anonymous))));
         ANONYMOUS.clone()
     }
 
     /// A caller with a name.
     #[must_use]
     pub fn named(name: &str, source: Source) -> Self {
-        Self(Arc::new(Inner { name: Some(name.into()), groups: Box::default(), source, record: None }))
+        Self(Arc::new(Inner::new(Some(name), source)))
     }
 
     /// The same caller with these groups.
     #[must_use]
     pub fn with_groups(mut self, groups: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         Arc::make_mut(&mut self.0).groups = groups.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same caller with the UID that its source knows it by; an empty one is none.
+    #[must_use]
+    pub fn with_uid(mut self, uid: &str) -> Self {
+        Arc::make_mut(&mut self.0).uid = (!uid.is_empty()).then(|| uid.into());
+        self
+    }
+
+    /// The same caller with what else its source knows about it.
+    #[must_use]
+    pub fn with_extra(mut self, extra: BTreeMap<String, Vec<String>>) -> Self {
+        Arc::make_mut(&mut self.0).extra = extra;
         self
     }
 
@@ -115,6 +137,19 @@ impl Caller {
     #[must_use]
     pub fn groups(&self) -> &[Box<str>] {
         &self.0.groups
+    }
+
+    /// The UID, if the source gives one.
+    #[must_use]
+    pub fn uid(&self) -> Option<&str> {
+        self.0.uid.as_deref()
+    }
+
+    /// What else the source knows about the caller: keys and their values. Asking the cluster in the caller's name
+    /// needs it.
+    #[must_use]
+    pub fn extra(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.0.extra
     }
 
     /// Where the identity comes from.
@@ -211,6 +246,17 @@ mod tests {
             assert_eq!(Source::from_name(source.as_str()), Some(source));
         }
         assert_eq!(Source::from_name("root"), None);
+    }
+
+    #[test]
+    fn what_the_source_knows_stays_with_the_caller() {
+        let extra = BTreeMap::from([("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
+        let bare = Caller::named("bob", Source::Cluster);
+        let full = bare.clone().with_uid("u-1").with_extra(extra.clone()).with_groups(["g"]);
+        assert_eq!((full.uid(), full.extra(), full.name()), (Some("u-1"), &extra, Some("bob")));
+        assert_eq!((bare.uid(), bare.extra().len()), (None, 0), "the original is left alone");
+        assert_eq!(bare.clone().with_uid(""), bare);
+        assert_ne!(bare.clone().with_uid("u-1"), bare.with_uid("u-2"), "same name, another user");
     }
 
     #[test]

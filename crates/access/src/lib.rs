@@ -27,12 +27,15 @@ mod secret;
 mod token;
 
 pub use authn::{
-    Anonymous, AuthError, Authenticating, Authenticator, Chain, Claim, Htpasswd, HtpasswdError, Problem, ProjectSpec,
-    StaticUserSpec, StaticUsers,
+    Anonymous, AuthError, Authenticating, Authenticator, CLUSTER_TOKEN_BYTES_MAX, Chain, Claim, ClusterTokenCounts,
+    ClusterTokenLimits, ClusterTokens, Flight, Flights, Htpasswd, HtpasswdError, Joined, Problem, ProjectSpec,
+    ReviewError, Reviewed, Reviewing, StaticUserSpec, StaticUsers, TokenReviewer,
 };
 pub use authz::{
-    AllowAll, AnonymousPolicy, AuthenticatedAllowAll, BySource, EveryNamespaceExists, NamespaceState, Namespaces,
-    Projects, WithAnonymous,
+    AllowAll, AnonymousPolicy, AuthenticatedAllowAll, Binding, BindingKey, BySource, ClusterPolicy, ClusterRules,
+    EveryNamespaceExists, Explanation, Grant, Miss, NamespaceState, NamespaceUid, Namespaces, NearMiss,
+    PATTERN_BYTES_MAX, Pattern, PatternError, PolicyRule, Projects, Rbac, Reach, Resource, Right, Rights, RoleKey,
+    RoleProblem, Subject, Verb, Verdict, WithAnonymous,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use credential::{Basic, Credential, CredentialError, HEADER_BYTES_MAX};

@@ -20,6 +20,17 @@ impl<'a, T> Reply<'a, T> {
     pub fn pending(future: impl Future<Output = T> + Send + 'a) -> Self {
         Self::Pending(Box::pin(future))
     }
+
+    /// The reply with its answer changed.
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U + Send + 'a) -> Reply<'a, U>
+    where
+        T: 'a,
+    {
+        match self {
+            Self::Ready(value) => Reply::Ready(change(value)),
+            Self::Pending(future) => Reply::pending(async move { change(future.await) }),
+        }
+    }
 }
 
 impl<'a, T: Unpin + Send + 'a> IntoFuture for Reply<'a, T> {

@@ -14,7 +14,10 @@ Examples:
   homeport serve config.yml                 with distribution's configuration file
   homeport serve --listen :5000 --data /srv/registry
   homeport config check config.yml          tells what is wrong with a configuration
-  homeport passwd alice                     asks for a password, prints a line for users or htpasswd";
+  homeport passwd alice                     asks for a password, prints a line for users or htpasswd
+  homeport manifests --image IMAGE          everything to run it in a cluster, for kubectl apply -f -
+  homeport access can-i shop:ci push shop/app
+                                            tells which binding grants it, or what is missing";
 
 #[derive(Parser)]
 #[command(name = "homeport", version = crate::cmd::version::LONG, about = ABOUT, after_help = EXAMPLES, propagate_version = false)]
@@ -41,6 +44,19 @@ enum Command {
         #[arg(long, default_value_t = access::COST_DEFAULT, value_parser = clap::value_parser!(u32).range(i64::from(access::COST_MIN)..=i64::from(access::COST_MAX)))]
         cost: u32,
     },
+    /// Ask the cluster's rules
+    Access {
+        #[command(subcommand)]
+        command: Access,
+    },
+    /// Print everything that a cluster needs to run the registry
+    #[command(after_help = MANIFESTS_HELP)]
+    Manifests(Box<cmd::manifests::Flags>),
+    /// Run the controllers that keep pull secrets fresh
+    Operator(Operator),
+    /// The kubelet's plug-in: a pod pulls with its own ServiceAccount. Reads a request on standard input
+    #[command(name = "credential-provider", after_help = "Reference: docs/kubernetes/credential-provider.md")]
+    CredentialProvider,
     /// Print a completion script for a shell
     Completion {
         /// bash, elvish, fish, powershell or zsh
@@ -90,6 +106,32 @@ struct Serve {
     log_format: Option<String>,
 }
 
+const MANIFESTS_HELP: &str = "\
+Nothing is changed and no cluster is asked: apply what is printed with `kubectl apply --server-side -f -`. Another call makes
+up another secret; for changes later take --keep-secret or --secret-file.
+Reference: docs/kubernetes/install.md";
+
+const CAN_I_HELP: &str = "\
+Reads Roles and bindings with your credentials and judges as the registry does; the registry is not asked. Ends with 0 for
+yes, 1 for no, 2 when it could not find out.
+Reference: docs/kubernetes/rights.md";
+
+#[derive(Args)]
+struct Operator {
+    /// Configuration file (YAML), the registry's
+    config: Option<PathBuf>,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, value_name = "HOST:PORT", default_value = ":8080")]
+    listen: String,
+}
+
+#[derive(Subcommand)]
+enum Access {
+    /// May a user pull, push or delete, and why
+    #[command(name = "can-i", after_help = CAN_I_HELP)]
+    CanI(cmd::access::CanI),
+}
+
 #[derive(Subcommand)]
 enum Config {
     /// Check a configuration and print what it amounts to, secrets hidden
@@ -112,10 +154,13 @@ impl Serve {
             tls_key: self.tls_key,
             read_only: self.read_only,
         };
-        // What the image of distribution sets, so that ours can take its place.
-        let config = self.config.or_else(|| std::env::var_os("REGISTRY_CONFIGURATION_PATH").map(PathBuf::from));
-        (config, flags)
+        (configuration(self.config), flags)
     }
+}
+
+/// What the image of distribution sets names the file, so that ours can take its place.
+fn configuration(named: Option<PathBuf>) -> Option<PathBuf> {
+    named.or_else(|| std::env::var_os("REGISTRY_CONFIGURATION_PATH").map(PathBuf::from))
 }
 
 pub(crate) fn run() -> ExitCode {
@@ -126,6 +171,10 @@ pub(crate) fn run() -> ExitCode {
         }
         Command::Config { command: Config::Check { config } } => cmd::check::run(config.as_deref()),
         Command::Passwd { name, cost } => cmd::passwd::run(name.as_deref(), cost),
+        Command::Access { command: Access::CanI(arguments) } => return cmd::access::can_i(arguments),
+        Command::Manifests(flags) => cmd::manifests::run(*flags),
+        Command::Operator(Operator { config, listen }) => cmd::operator::run(configuration(config), &listen),
+        Command::CredentialProvider => cmd::credential_provider::run(),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut std::io::stdout());
             Ok(())

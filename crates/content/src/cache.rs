@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Error;
 use crate::manifest::StoredManifest;
 use crate::referrers::ReferrerList;
+use crate::{Error, Namespace};
 
 /// A deletion by this process is seen at once; one by another process within this time.
 const GRANT_LIFE: Duration = Duration::from_secs(5);
@@ -162,6 +162,12 @@ impl Caches {
     pub(crate) fn drop_grant(&self, kind: GrantKind, repo: &str, digest: &Digest) {
         self.drops.fetch_add(1, Ordering::SeqCst);
         self.grants.remove(&GrantRef(repo, digest, kind));
+    }
+
+    /// Forgets what the repositories of a namespace have.
+    pub(crate) fn drop_namespace(&self, namespace: Namespace<'_>) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        self.grants.retain(|key, _| !namespace.has(&key.repo));
     }
 
     pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {

@@ -43,6 +43,9 @@ pub enum Error {
     /// The manifest refers to what is not in the repository.
     #[error("manifest refers to content that is not in this repository")]
     ReferencesUnknown(Vec<Digest>),
+    /// Whose content it is cannot be told.
+    #[error("owner record {0} is damaged")]
+    OwnerDamaged(String),
     /// Storage failed.
     #[error("storage failed")]
     Storage(#[from] storage::Error),

@@ -13,6 +13,8 @@
 //!   sessions/<uuid>                                     an upload on its way
 //!   uploads/                                            bytes of uploads (the driver's)
 //!   referrers/<name>/_of/<alg>/<hex>/<alg>.<hex>        descriptor of a manifest that names <hex> as its subject
+//!   namespaces/<namespace>                              UID of the namespace that the content was pushed for
+//!   cluster                                             UID of the cluster that the namespaces are of
 //! ```
 //!
 //! A link holds `<alg>:<hex>` without a newline and may name another digest than its path: content that was pushed by
@@ -31,6 +33,10 @@ pub(crate) const SESSIONS: &str = "homeport/v1/sessions";
 pub(crate) const UPLOADS: &str = "homeport/v1/uploads";
 /// Where repositories are.
 pub(crate) const REPOSITORIES: &str = "docker/registry/v2/repositories";
+/// Where the owners of namespaces are.
+pub(crate) const NAMESPACES: &str = "homeport/v1/namespaces";
+/// Which cluster the owners are of.
+pub(crate) const CLUSTER: &str = "homeport/v1/cluster";
 /// Child of a repository that tells that it has had a manifest.
 pub(crate) const MANIFESTS: &str = "_manifests";
 /// Child of a repository that tells that it has had a blob.
@@ -114,6 +120,15 @@ pub(crate) fn session(id: uuid::Uuid) -> String {
     format!("{SESSIONS}/{id}")
 }
 
+pub(crate) fn namespace(name: &str) -> String {
+    join(&[NAMESPACES, "/", name])
+}
+
+/// Everything that says who refers to whom in a namespace.
+pub(crate) fn namespace_referrers(name: &str) -> String {
+    join(&["homeport/v1/referrers/", name])
+}
+
 pub(crate) fn referrers(repo: RepoName<'_>, subject: &Digest) -> String {
     let hex = subject.hex();
     join(&["homeport/v1/referrers/", repo.as_str(), "/_of/", subject.algorithm().name(), "/", hex.as_str()])
@@ -154,6 +169,11 @@ pub(crate) fn layer_lock(repo: RepoName<'_>, digest: &Digest) -> String {
 /// Name of the lock on the bytes of a blob.
 pub(crate) fn blob_lock(digest: &Digest) -> String {
     format!("blob {digest}")
+}
+
+/// Name of the lock on an owner record.
+pub(crate) fn owner_lock(key: &str) -> String {
+    format!("owner {key}")
 }
 
 /// Reads a link; `None` when it is empty or damaged.

@@ -53,6 +53,8 @@ pub struct Ticket {
     pub offset: u64,
     /// What the client will name the blob by.
     pub algorithm: Algorithm,
+    /// UID of the namespace that it began under; `None` without a cluster.
+    pub owner: Option<String>,
 }
 
 /// Both running hashes; the second only when asked for.
@@ -93,6 +95,8 @@ struct Head {
     handle: Option<String>,
     #[serde(default)]
     cancelled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
 }
 
 /// A stored session.
@@ -103,6 +107,7 @@ pub(crate) struct Record {
     pub(crate) hashes: Hashes,
     pub(crate) place: Place,
     pub(crate) cancelled: bool,
+    pub(crate) owner: Option<String>,
 }
 
 /// Where the bytes of a stored session are.
@@ -123,6 +128,7 @@ impl Record {
             sha512: self.hashes.sha512.as_ref().map(state),
             handle: if let Place::Driver(handle) = &self.place { Some(handle.clone()) } else { None },
             cancelled: self.cancelled,
+            owner: self.owner.clone(),
         };
         // Strings and numbers always have a JSON form.
         let mut out = serde_json::to_vec(&head).unwrap_or_default();
@@ -157,6 +163,7 @@ impl Record {
             hashes: Hashes { sha256, sha512 },
             place,
             cancelled: head.cancelled,
+            owner: head.owner,
         })
     }
 }
@@ -211,13 +218,14 @@ pub(crate) fn is_expired(started: u64, expiry: Duration) -> bool {
 impl Store {
     /// Begins a session. Nothing is stored yet.
     #[must_use]
-    pub fn upload_begin(&self, repo: RepoName<'_>, algorithm: Algorithm) -> Ticket {
+    pub fn upload_begin(&self, repo: RepoName<'_>, algorithm: Algorithm, owner: Option<&str>) -> Ticket {
         Ticket {
             repository: repo.as_str().to_owned(),
             id: SessionId(Uuid::new_v4()),
             started: now(),
             offset: 0,
             algorithm,
+            owner: owner.map(str::to_owned),
         }
     }
 
@@ -264,6 +272,7 @@ impl Store {
                 started: record.started,
                 offset: record.offset,
                 algorithm: record.hashes.algorithm(),
+                owner: record.owner,
             }),
             (None, Some(ticket)) => Ok(ticket.clone()),
             (None, None) => Err(Error::UploadUnknown),
@@ -296,6 +305,7 @@ impl Store {
                     hashes: Hashes::new(algorithm),
                     place: Place::Inline(Bytes::new()),
                     cancelled: true,
+                    owner: ticket.and_then(|ticket| ticket.owner.clone()),
                 };
                 self.driver.apply(Batch::new().put(layout::session(id.0), note.encode())).await?;
             }
@@ -321,9 +331,11 @@ mod tests {
             hashes,
             place: Place::Inline(Bytes::from_static(b"ab\ncd")),
             cancelled: false,
+            owner: Some("u1".into()),
         };
         let read = Record::decode(&record.encode().into()).unwrap();
         assert_eq!((read.repository.as_str(), read.started, read.offset), ("a/b", 7, 5));
+        assert_eq!(read.owner.as_deref(), Some("u1"));
         assert!(matches!(&read.place, Place::Inline(bytes) if &bytes[..] == b"ab\ncd"));
         assert_eq!(read.hashes.sha256.finish(), oci::Digest::sha256(b"ab\ncd"));
         let mut torn = record.encode();

@@ -41,6 +41,8 @@ pub struct Store {
     pub(crate) settings: Settings,
     pub(crate) buffers: Arc<BufferPool>,
     pub(crate) sessions: session::Sessions,
+    /// Held while an owner record is made.
+    pub(crate) claims: tokio::sync::Mutex<()>,
 }
 
 impl Store {
@@ -53,6 +55,7 @@ impl Store {
             settings,
             buffers: BufferPool::new(IDLE_BUFFERS),
             sessions: session::Sessions::default(),
+            claims: tokio::sync::Mutex::default(),
         })
     }
 

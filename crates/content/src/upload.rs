@@ -19,6 +19,7 @@ pub struct Upload {
     repository: String,
     id: SessionId,
     started: u64,
+    owner: Option<String>,
     offset: u64,
     body: Body,
     /// Storage has a record of the session.
@@ -93,6 +94,7 @@ impl Store {
                 hashes: Hashes::new(algorithm),
                 place: Place::Inline(Bytes::new()),
                 cancelled: false,
+                owner: ticket.and_then(|ticket| ticket.owner.clone()),
             }
         });
         if ticket.is_some_and(|ticket| ticket.offset != record.offset) {
@@ -115,6 +117,7 @@ impl Store {
             repository: record.repository,
             id,
             started: record.started,
+            owner: record.owner,
             offset: record.offset,
             body,
             recorded,
@@ -188,11 +191,12 @@ impl Upload {
             hashes,
             place,
             cancelled: false,
+            owner: self.owner.clone(),
         };
         let record = Bytes::from(record.encode());
         self.store.driver.apply(Batch::new().put(layout::session(self.id.0), record)).await?;
-        let repository = std::mem::take(&mut self.repository);
-        Ok(Ticket { repository, id: self.id, started: self.started, offset: self.offset, algorithm })
+        let (repository, owner) = (std::mem::take(&mut self.repository), self.owner.take());
+        Ok(Ticket { repository, id: self.id, started: self.started, offset: self.offset, algorithm, owner })
     }
 
     /// Ends the session: the blob is durable and visible in the repository. With another content than `digest` says the

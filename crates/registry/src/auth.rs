@@ -1,6 +1,6 @@
 //! Who is asking, and may they.
 
-use crate::context::{Identity, Live, Realm};
+use crate::context::{Identity, Live, Realm, Registry};
 use crate::error::{Error, Result};
 use crate::service::Request;
 use access::{Action, AuthError, Caller, Credential, Decision, Target};
@@ -48,6 +48,7 @@ pub(crate) fn action(method: &Method, route: &Route<'_>) -> Option<Action> {
 
 /// Lets the caller pass or tells why not.
 pub(crate) async fn authorize(
+    registry: &Registry,
     identity: &Identity,
     request: &Request<'_>,
     caller: &Caller,
@@ -66,22 +67,64 @@ pub(crate) async fn authorize(
         Some(name) => Target::Repository(name.as_str()),
         None => Target::Catalog,
     };
-    match identity.authorizer.decide(caller, action, target).await {
+    let decide = || identity.authorizer.decide(caller, action, target);
+    match registry.metrics.decided(caller, decide).await {
         Decision::Allow => Ok(()),
         // Where nobody can sign in, asking for it would only confuse.
         Decision::Deny { .. } if caller.is_anonymous() && identity.tokens.is_some() => {
             Err(unauthorized(identity, request, "authentication required", None))
         }
-        Decision::Deny { reason } => Err(Error::new(ErrorCode::Denied, reason)),
-        Decision::Unavailable { retry_after } => {
-            Err(Error::unavailable("rights cannot be checked now, try again later", retry_after))
+        Decision::Deny { reason } => {
+            let refusal = Error::new(ErrorCode::Denied, reason);
+            let missing = identity.cluster.as_ref().and_then(|_| missing(action, route));
+            Err(match missing {
+                Some(detail) => refusal.detail(detail),
+                None => refusal,
+            })
         }
+        Decision::Unavailable { retry_after } => Err(undecided(identity, action, retry_after)),
     }
 }
 
-/// True when the caller may read `repository`.
-pub(crate) async fn may_pull(identity: &Identity, caller: &Caller, repository: &str) -> bool {
-    identity.authorizer.decide(caller, Action::Pull, Target::Repository(repository)).await == Decision::Allow
+/// The right that would do, for programs.
+fn missing(action: Action, route: &Route<'_>) -> Option<serde_json::Value> {
+    let (namespace, path) = route.repository()?.as_str().split_once('/')?;
+    let verb = match action {
+        Action::Pull => "get",
+        Action::Push => "create",
+        Action::Delete => "delete",
+        _ => return None,
+    };
+    let resource = "payloadrepositoryaccesses.payload-registry.deckhouse.io";
+    Some(serde_json::json!({ "verb": verb, "resource": resource, "namespace": namespace, "path": path }))
+}
+
+fn undecided(identity: &Identity, action: Action, retry_after: Duration) -> Error {
+    let text = match action {
+        _ if identity.cluster.is_none() => "rights cannot be checked now, try again later",
+        Action::Push => "the cluster's API does not answer, nothing can be pushed until it does; try again later",
+        Action::Delete => "the cluster's API does not answer, nothing can be deleted until it does; try again later",
+        _ => "the cluster's API does not answer, rights cannot be checked until it does; try again later",
+    };
+    Error::unavailable(text, retry_after)
+}
+
+/// Whether the caller may read `repository`.
+pub(crate) async fn can_pull(identity: &Identity, caller: &Caller, repository: &str) -> Result<bool> {
+    match identity.authorizer.decide(caller, Action::Pull, Target::Repository(repository)).await {
+        Decision::Allow => Ok(true),
+        Decision::Deny { .. } => Ok(false),
+        Decision::Unavailable { retry_after } => Err(undecided(identity, Action::Pull, retry_after)),
+    }
+}
+
+/// What a caller shows as proof: a token, or the password that may be one.
+pub(crate) fn token(credential: &Credential) -> Option<&[u8]> {
+    match credential {
+        Credential::None => None,
+        Credential::Basic(basic) => Some(basic.password()),
+        Credential::Bearer(token) => Some(token.expose()),
+    }
 }
 
 /// 401 with the challenge that tells clients where to get a token, and for what.

@@ -1,7 +1,7 @@
 //! What all handlers share.
 
-use crate::{Health, Metrics, Signer};
-use access::{Authenticator, Authorizer, TokenAuthority};
+use crate::{Health, Metrics, Signer, Tenancy};
+use access::{Authenticator, Authorizer, ClusterTokens, TokenAuthority};
 use arc_swap::ArcSwap;
 use content::{IndexChildren, Store};
 use http::{HeaderName, HeaderValue};
@@ -39,6 +39,20 @@ pub struct Identity {
     pub anonymous: bool,
     /// Somebody without credentials may do everything: nobody is ever asked for credentials.
     pub open: bool,
+    /// What comes from the cluster; `None` outside of one.
+    pub cluster: Option<Arc<Cluster>>,
+}
+
+/// A registry that is part of a cluster.
+pub struct Cluster {
+    /// The cluster's tokens; also a member of the authenticator.
+    pub tokens: Arc<ClusterTokens>,
+    /// Whose content it is.
+    pub tenancy: Tenancy,
+    /// The catalog shows what its reader may pull, and not all.
+    pub catalog_filtered: bool,
+    /// Adds the figures that only the cluster's side knows, in the format of Prometheus.
+    pub figures: Box<dyn Fn(&mut String) + Send + Sync>,
 }
 
 /// Limits on parallel requests; `None`: no limits of that class.

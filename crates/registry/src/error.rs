@@ -121,6 +121,10 @@ impl From<content::Error> for Error {
                 let message = format!("{message}: {}", missing.join(", "));
                 Self::new(ErrorCode::ManifestBlobUnknown, message).detail(serde_json::json!({ "missing": missing }))
             }
+            E::OwnerDamaged(_) => {
+                let text = "whose content this is cannot be told; tell the registry's administrator";
+                Self::new(ErrorCode::Unavailable, text).cause(message)
+            }
             E::Storage(error) => Self::storage(&error),
         }
     }

@@ -5,6 +5,7 @@
 
 mod auth;
 mod blob;
+mod catalog;
 mod context;
 mod error;
 mod health;
@@ -16,12 +17,14 @@ mod metrics;
 mod range;
 mod respond;
 mod service;
+mod tenancy;
 mod ticket;
 mod token;
 mod upload;
 
-pub use context::{Gates, Identity, Live, MetricsAccess, Realm, Registry};
+pub use context::{Cluster, Gates, Identity, Live, MetricsAccess, Realm, Registry};
 pub use health::Health;
 pub use metrics::{BuildInfo, Metrics};
 pub use service::{DebugService, Service};
+pub use tenancy::Tenancy;
 pub use ticket::Signer;

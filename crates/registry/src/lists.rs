@@ -1,4 +1,4 @@
-//! Catalog, tags, referrers.
+//! Tags, referrers, and what all lists share.
 
 use crate::error::{Error, Result};
 use crate::respond::{self, OCI_FILTERS};
@@ -16,20 +16,20 @@ const TAGS_UNPAGED_MAX: usize = 100_000;
 /// Largest page of referrers in entries; an answer is cut by its bytes long before.
 const REFERRERS_MAX: usize = 100_000;
 
-fn read_only_method(call: &Call<'_>) -> Result<()> {
+pub(crate) fn read_only_method(call: &Call<'_>) -> Result<()> {
     match *call.request.method {
         Method::GET | Method::HEAD => Ok(()),
         _ => Err(Error::method("GET, HEAD")),
     }
 }
 
-fn page(call: &Call<'_>, limit_default: usize, limit_max: usize) -> Result<Page> {
+pub(crate) fn page(call: &Call<'_>, limit_default: usize, limit_max: usize) -> Result<Page> {
     Page::parse(call.request.query, limit_default, limit_max)
         .map_err(|error| Error::new(ErrorCode::PaginationNumberInvalid, error.to_string()))
 }
 
 /// `Link` to the page after `last`.
-fn set_next(call: &Call<'_>, response: &mut Response<Body>, page: &Page, last: &str, filter: Option<&str>) {
+pub(crate) fn set_next(call: &Call<'_>, response: &mut Response<Body>, page: &Page, last: &str, filter: Option<&str>) {
     if page.limit == 0 {
         return;
     }
@@ -37,21 +37,6 @@ fn set_next(call: &Call<'_>, response: &mut Response<Body>, page: &Page, last: &
     let filter = filter.map(|filter| format!("artifactType={}&", encode(filter))).unwrap_or_default();
     let path = format!("{}?{filter}last={}&n={}", call.request.path, encode(last), page.limit);
     respond::set(response, header::LINK, &format!("<{}>; rel=\"next\"", respond::location(call.live(), &path)));
-}
-
-/// `GET /v2/_catalog`
-pub(crate) async fn catalog(call: &Call<'_>) -> Result<Response<Body>> {
-    read_only_method(call)?;
-    let page = page(call, call.live().catalog_max, call.live().catalog_max)?;
-    let found = call.registry.store.catalog(&page).await?;
-    let mut body = String::from("{\"repositories\":[");
-    push_list(&mut body, found.names.iter().map(String::as_str));
-    body.push_str("]}\n");
-    let mut response = respond::full("application/json", body);
-    if let (true, Some(last)) = (found.more, found.names.last()) {
-        set_next(call, &mut response, &page, last, None);
-    }
-    Ok(head_only(call, response))
 }
 
 /// `GET /v2/<name>/tags/list`
@@ -109,7 +94,7 @@ pub(crate) async fn referrers(call: &Call<'_>, name: RepoName<'_>, digest: Diges
     Ok(head_only(call, response))
 }
 
-fn push_list<'a>(body: &mut String, list: impl Iterator<Item = &'a str>) {
+pub(crate) fn push_list<'a>(body: &mut String, list: impl Iterator<Item = &'a str>) {
     for (index, text) in list.enumerate() {
         if index > 0 {
             body.push(',');
@@ -133,7 +118,7 @@ fn etag(value: &impl Hash) -> String {
 }
 
 /// The same headers without the body.
-fn head_only(call: &Call<'_>, response: Response<Body>) -> Response<Body> {
+pub(crate) fn head_only(call: &Call<'_>, response: Response<Body>) -> Response<Body> {
     if *call.request.method != Method::HEAD {
         return response;
     }

@@ -1,9 +1,11 @@
 //! Manifests: GET, HEAD, PUT, DELETE.
 
+use crate::auth;
 use crate::error::{Error, Result};
 use crate::log::Record;
 use crate::respond::{self, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG};
 use crate::service::{Call, detached};
+use crate::tenancy;
 use crate::upload::body_error;
 use bytes::{Bytes, BytesMut};
 use content::PutManifest;
@@ -97,6 +99,9 @@ pub(crate) async fn put(
         url_allowed: &*live.url_allowed,
     };
     let size = put.bytes.len();
+    if !tenancy::is_still(call, name).await? {
+        return Err(Error::unavailable("the namespace was made anew meanwhile, push again", auth::RETRY_AFTER));
+    }
     let outcome = call.registry.store.manifest_put(name, put).await?;
     record.digest(&outcome.digest);
     record.received(size as u64);

@@ -3,12 +3,14 @@
 //! Written by hand for two reasons: every request counts here, so it must cost nothing; and OpenShift's names, which
 //! dashboards use, include a summary, which the usual libraries do not offer. The aliases come last.
 
+mod cluster;
+
 use crate::auth;
 use crate::context::{Identity, MetricsAccess, Registry};
 use crate::error::{Error, Result};
 use crate::respond;
 use crate::service::Request;
-use access::{Action, Credential, Decision, Target};
+use access::{Action, Caller, ClusterTokenCounts, Credential, Deciding, Decision, Target};
 use content::CacheCounts;
 use http::{Method, Response, header};
 use net::Body;
@@ -49,6 +51,23 @@ impl Histogram {
     fn sum_seconds(&self) -> f64 {
         self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6
     }
+
+    /// Nothing when nothing was observed.
+    fn render(&self, out: &mut String, name: &str, labels: &str) -> std::fmt::Result {
+        let counts = self.counts();
+        let total: u64 = counts.iter().sum();
+        if total == 0 {
+            return Ok(());
+        }
+        let mut below = 0;
+        for (bound, count) in BOUNDS.iter().zip(&counts) {
+            below += count;
+            writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {below}")?;
+        }
+        writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}")?;
+        writeln!(out, "{name}_sum{{{labels}}} {}", self.sum_seconds())?;
+        writeln!(out, "{name}_count{{{labels}}} {total}")
+    }
 }
 
 /// Which build this is.
@@ -69,6 +88,7 @@ pub struct Metrics {
     classes: [[[AtomicU64; CLASSES.len()]; METHODS.len()]; ROUTES.len()],
     received: AtomicU64,
     sent: AtomicU64,
+    decisions: cluster::Decisions,
 }
 
 /// A request under way.
@@ -92,6 +112,7 @@ impl Metrics {
             classes: Default::default(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            decisions: cluster::Decisions::default(),
         })
     }
 
@@ -113,12 +134,20 @@ impl Metrics {
         self.sent.fetch_add(sent, Ordering::Relaxed);
     }
 
+    /// A decision, counted when it is about a caller of the cluster.
+    pub(crate) async fn decided<'a>(&self, caller: &Caller, decide: impl FnOnce() -> Deciding<'a>) -> Decision {
+        self.decisions.decided(caller, decide).await
+    }
+
     /// The text for Prometheus.
     #[must_use]
-    pub(crate) fn render(&self, gates: [usize; 4], caches: CacheCounts) -> String {
+    pub(crate) fn render(&self, gates: [usize; 4], caches: CacheCounts, tokens: Option<ClusterTokenCounts>) -> String {
         let mut out = String::with_capacity(16 * 1024);
         // Writing to a string cannot fail.
         let _ = self.render_own(&mut out, gates, caches).and_then(|()| self.render_openshift(&mut out, caches));
+        if let Some(tokens) = tokens {
+            let _ = cluster::render_tokens(&mut out, tokens).and_then(|()| self.decisions.render(&mut out));
+        }
         out
     }
 
@@ -172,20 +201,8 @@ impl Metrics {
         head(out, name, "histogram", "Time from the request's head to the answer's last byte.")?;
         for (r, route) in ROUTES.iter().enumerate() {
             for (m, method) in METHODS.iter().enumerate() {
-                let histogram = &self.durations[r][m];
-                let counts = histogram.counts();
-                let total: u64 = counts.iter().sum();
-                if total == 0 {
-                    continue;
-                }
-                let mut below = 0;
-                for (bound, count) in BOUNDS.iter().zip(&counts) {
-                    below += count;
-                    writeln!(out, "{name}_bucket{{route=\"{route}\",method=\"{method}\",le=\"{bound}\"}} {below}")?;
-                }
-                writeln!(out, "{name}_bucket{{route=\"{route}\",method=\"{method}\",le=\"+Inf\"}} {total}")?;
-                writeln!(out, "{name}_sum{{route=\"{route}\",method=\"{method}\"}} {}", histogram.sum_seconds())?;
-                writeln!(out, "{name}_count{{route=\"{route}\",method=\"{method}\"}} {total}")?;
+                let labels = format!("route=\"{route}\",method=\"{method}\"");
+                self.durations[r][m].render(out, name, &labels)?;
             }
         }
         Ok(())
@@ -293,7 +310,7 @@ pub(crate) async fn answer(registry: &Registry, identity: &Identity, request: &R
         MetricsAccess::Open => {}
         MetricsAccess::Authorized => {
             if !has_secret(request) {
-                authorize(identity, request).await?;
+                authorize(registry, identity, request).await?;
             }
         }
     }
@@ -306,10 +323,13 @@ pub(crate) async fn answer(registry: &Registry, identity: &Identity, request: &R
 pub(crate) fn text(registry: &Registry) -> Response<Body> {
     let gates = &registry.gates;
     let gates = [gates.read.running(), gates.read.queued(), gates.write.running(), gates.write.queued()];
-    respond::full(
-        "text/plain; version=0.0.4; charset=utf-8",
-        registry.metrics.render(gates, registry.store.cache_counts()),
-    )
+    let identity = registry.identity.load();
+    let tokens = identity.cluster.as_ref().map(|cluster| cluster.tokens.counts());
+    let mut text = registry.metrics.render(gates, registry.store.cache_counts(), tokens);
+    if let Some(cluster) = &identity.cluster {
+        (cluster.figures)(&mut text);
+    }
+    respond::full("text/plain; version=0.0.4; charset=utf-8", text)
 }
 
 /// The fixed token of the configuration, as a bearer token or a password.
@@ -327,9 +347,10 @@ fn has_secret(request: &Request<'_>) -> bool {
     digest(given).as_ref() == digest(secret).as_ref()
 }
 
-async fn authorize(identity: &Identity, request: &Request<'_>) -> Result<()> {
+async fn authorize(registry: &Registry, identity: &Identity, request: &Request<'_>) -> Result<()> {
     let caller = auth::authenticate(identity, request).await?;
-    match identity.authorizer.decide(&caller, Action::Metrics, Target::Metrics).await {
+    let decide = || identity.authorizer.decide(&caller, Action::Metrics, Target::Metrics);
+    match registry.metrics.decided(&caller, decide).await {
         Decision::Allow => Ok(()),
         Decision::Deny { .. } if caller.is_anonymous() => {
             Err(auth::unauthorized(identity, request, "authentication required", None))
@@ -349,7 +370,7 @@ mod tests {
         let running = metrics.enter();
         metrics.observe("blob", &Method::GET, 200, 0.003, 0, 7);
         metrics.observe("blob", &Method::GET, 404, 0.2, 0, 0);
-        let text = metrics.render([1, 2, 3, 4], CacheCounts { by_digest: (5, 6), ..CacheCounts::default() });
+        let text = metrics.render([1, 2, 3, 4], CacheCounts { by_digest: (5, 6), ..CacheCounts::default() }, None);
         for line in [
             "homeport_http_requests_total{route=\"blob\",method=\"get\",status=\"4xx\"} 1",
             "homeport_http_request_duration_seconds_bucket{route=\"blob\",method=\"get\",le=\"0.005\"} 1",
@@ -363,6 +384,8 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         drop(running);
-        assert!(metrics.render([0; 4], CacheCounts::default()).contains("imageregistry_http_in_flight_requests 0"));
+        assert!(
+            metrics.render([0; 4], CacheCounts::default(), None).contains("imageregistry_http_in_flight_requests 0")
+        );
     }
 }

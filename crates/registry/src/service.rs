@@ -3,8 +3,8 @@
 use crate::context::{Identity, Live, Registry};
 use crate::error::{Error, Result};
 use crate::log::Record;
-use crate::{auth, blob, limits, lists, manifest, respond, token, upload};
-use access::Caller;
+use crate::{auth, blob, catalog, limits, lists, manifest, respond, tenancy, token, upload};
+use access::{Caller, NamespaceUid};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use net::{Body, Connection, Handler, HandlerFuture, Peer, RequestBody};
@@ -78,6 +78,8 @@ pub(crate) struct Call<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) request: &'a Request<'a>,
     pub(crate) caller: &'a Caller,
+    /// The namespace that is written for.
+    pub(crate) owner: Option<NamespaceUid>,
 }
 
 impl Call<'_> {
@@ -220,7 +222,7 @@ async fn dispatch(
             record.caller(&caller);
             // A session that we began for this very caller goes on although rights or tokens are fetched anew meanwhile.
             if !upload::is_grant(ticket.as_ref(), &caller) {
-                auth::authorize(&identity, request, &caller, &route).await?;
+                auth::authorize(registry, &identity, request, &caller, &route).await?;
             }
             caller
         }
@@ -235,7 +237,8 @@ async fn dispatch(
     };
     let client = caller.name().map_or_else(|| Cow::Owned(request.client()), Cow::Borrowed);
     let permit = limits::enter(&registry.gates, request.method, &route, &client).await?;
-    let call = Call { registry, identity: &identity, request, caller: &caller };
+    let mut call = Call { registry, identity: &identity, request, caller: &caller, owner: None };
+    call.owner = tenancy::admit(&call, auth::action(request.method, &route), &route, ticket.as_ref()).await?;
     let response = run(&call, route, ticket, body, record).await?;
     Ok(match permit {
         Some(permit) => response.map(|body| body.on_end(move |_| drop(permit))),
@@ -256,7 +259,7 @@ async fn run(
             Method::GET | Method::HEAD => Ok(respond::full("application/json", "{}")),
             _ => Err(Error::method("GET, HEAD")),
         },
-        Route::Catalog => lists::catalog(call).await,
+        Route::Catalog => catalog::answer(call).await,
         Route::Tags(name) => lists::tags(call, name).await,
         Route::Referrers(name, digest) => lists::referrers(call, name, digest).await,
         Route::Manifest(name, reference) => match *method {

@@ -1,18 +1,20 @@
 //! The token endpoint: Docker's flow by GET and OAuth2's by POST.
 
 use crate::auth;
-use crate::context::Identity;
+use crate::context::{Cluster, Identity};
 use crate::error::{Error, Result};
 use crate::respond;
 use crate::service::Request;
 use crate::upload::body_error;
-use access::{Basic, Caller, Credential, IssueError, Scope, TokenAuthority, TokenKind};
+use access::{Basic, Caller, Credential, IssueError, Scope, Source, TokenAuthority, TokenKind};
 use http::{Method, Response, StatusCode, header};
 use net::{Body, RequestBody};
 use oci::{ErrorCode, Query};
 
 /// Longest form of a POST: a refresh token, a Kubernetes token and some scopes.
 const FORM_MAX: usize = 64 * 1024;
+/// Clients take anything shorter as this, in seconds.
+const EXPIRES_IN_MIN: u64 = 60;
 
 struct Wish {
     credential: Credential,
@@ -40,14 +42,26 @@ pub(crate) async fn answer(
         .map_err(|error| Error::new(ErrorCode::Unsupported, error.to_string()).status(StatusCode::BAD_REQUEST))?;
     let caller = identify(identity, tokens, request, &wish).await?;
     if let (Some(account), Some(name)) = (&wish.account, caller.name())
-        && caller.source() != access::Source::Cluster
         && account != name
+        && !is_user_name(&caller, &wish.credential, account)
     {
         // A token for somebody else than the one who proved who they are: a mistake, or an attempt.
         return Err(Error::new(ErrorCode::Unauthorized, "account is not the user who signed in")
             .status(StatusCode::BAD_REQUEST));
     }
-    render(tokens, &caller, wish.refresh)
+    let issued = match &identity.cluster {
+        Some(cluster) if caller.source() == Source::Cluster => hand_back(cluster, &wish.credential),
+        _ => issue(tokens, &caller, wish.refresh)?,
+    };
+    let mut response = respond::full("application/json", issued.to_string());
+    respond::set(&mut response, header::CACHE_CONTROL, "no-store");
+    Ok(response)
+}
+
+/// With a token of the cluster any user name works, so `account` may be that one too.
+fn is_user_name(caller: &Caller, credential: &Credential, account: &str) -> bool {
+    let Credential::Basic(basic) = credential else { return false };
+    caller.source() == Source::Cluster && basic.user() == account
 }
 
 fn from_query(identity: &Identity, request: &Request<'_>) -> Result<Wish> {
@@ -101,37 +115,46 @@ fn bad_form(message: &str) -> Error {
 
 async fn identify(identity: &Identity, tokens: &TokenAuthority, request: &Request<'_>, wish: &Wish) -> Result<Caller> {
     let refused = || auth::unauthorized(identity, request, "user name, password or token is not valid", None);
-    match &wish.credential {
-        Credential::None if identity.anonymous => Ok(Caller::anonymous()),
-        Credential::None => Err(auth::unauthorized(identity, request, "authentication required", None)),
+    let (refresh, elsewhere) = match &wish.credential {
+        Credential::None if identity.anonymous => return Ok(Caller::anonymous()),
+        Credential::None => return Err(auth::unauthorized(identity, request, "authentication required", None)),
         // `docker login` with an identity token sends it as the password of nobody or of `<token>`.
         Credential::Basic(basic) if matches!(basic.user(), "" | "<token>") => {
-            tokens.verify(basic.password(), TokenKind::Refresh).map_err(|_| refused())
+            (Some(basic.password()), identity.cluster.is_some())
         }
-        Credential::Bearer(token) => tokens.verify(token.expose(), TokenKind::Refresh).map_err(|_| refused()),
-        credential @ Credential::Basic(_) => match identity.authenticator.authenticate(credential).await {
-            Ok(caller) => Ok(caller),
-            Err(access::AuthError::Invalid) => Err(refused()),
-            Err(access::AuthError::Unavailable { retry_after }) => {
-                Err(Error::unavailable("authentication is not available, try again later", retry_after))
-            }
-        },
+        Credential::Bearer(token) => (Some(token.expose()), identity.cluster.is_some()),
+        Credential::Basic(_) => (None, true),
+    };
+    if let Some(caller) = refresh.and_then(|token| tokens.verify(token, TokenKind::Refresh).ok()) {
+        return Ok(caller);
+    }
+    if !elsewhere {
+        return Err(refused());
+    }
+    match identity.authenticator.authenticate(&wish.credential).await {
+        // In place of a refresh token only one of the cluster will do: an access token of ours must not renew itself.
+        Ok(caller) if refresh.is_none() || caller.source() == Source::Cluster => Ok(caller),
+        Ok(_) | Err(access::AuthError::Invalid) => Err(refused()),
+        Err(access::AuthError::Unavailable { retry_after }) => {
+            Err(Error::unavailable("authentication is not available, try again later", retry_after))
+        }
     }
 }
 
-fn render(tokens: &TokenAuthority, caller: &Caller, refresh: bool) -> Result<Response<Body>> {
+/// The very token that the caller showed: when the cluster does not know it any more, no replica of ours does.
+fn hand_back(cluster: &Cluster, credential: &Credential) -> serde_json::Value {
+    let token = auth::token(credential).unwrap_or_default();
+    let expires_in = cluster.tokens.expires_in(token).unwrap_or(EXPIRES_IN_MIN);
+    answer_with(&String::from_utf8_lossy(token), expires_in, jiff::Timestamp::now())
+}
+
+fn issue(tokens: &TokenAuthority, caller: &Caller, refresh: bool) -> Result<serde_json::Value> {
     let unavailable = |error: &IssueError| {
         Error::unavailable("no token can be issued now", auth::RETRY_AFTER).cause(error.to_string())
     };
     let issued = tokens.issue(caller, TokenKind::Access).map_err(|error| unavailable(&error))?;
     let issued_at = jiff::Timestamp::from_second(issued.issued_at).unwrap_or_default();
-    let mut answer = serde_json::json!({
-        "token": issued.token,
-        "access_token": issued.token,
-        "token_type": "Bearer",
-        "expires_in": issued.life.as_secs(),
-        "issued_at": issued_at.to_string(),
-    });
+    let mut answer = answer_with(&issued.token, issued.life.as_secs(), issued_at);
     if refresh {
         match tokens.issue(caller, TokenKind::Refresh) {
             Ok(issued) => answer["refresh_token"] = issued.token.into(),
@@ -140,7 +163,15 @@ fn render(tokens: &TokenAuthority, caller: &Caller, refresh: bool) -> Result<Res
             Err(error) => return Err(unavailable(&error)),
         }
     }
-    let mut response = respond::full("application/json", answer.to_string());
-    respond::set(&mut response, header::CACHE_CONTROL, "no-store");
-    Ok(response)
+    Ok(answer)
+}
+
+fn answer_with(token: &str, expires_in: u64, issued_at: jiff::Timestamp) -> serde_json::Value {
+    serde_json::json!({
+        "token": token,
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": expires_in,
+        "issued_at": issued_at.to_string(),
+    })
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::log::Record;
 use crate::respond::{self, CONTENT_DIGEST, UPLOAD_UUID};
 use crate::service::{Call, Request, detached};
+use crate::tenancy;
 use crate::ticket::{Checked, GRANT_SECONDS};
 use access::{Caller, Credential};
 use content::{SessionId, Ticket, Upload};
@@ -35,12 +36,19 @@ fn is_fresh(ticket: &Ticket) -> bool {
     now.saturating_sub(ticket.started) <= GRANT_SECONDS
 }
 
-/// The caller of a token that has ended since the upload began, when the token was ours, its user is still the same, and
-/// the ticket is theirs.
+/// The caller of a token that has ended since the upload began, when the token was ours and its user is still the same, or
+/// it was the cluster's and has ended by itself, and the ticket is theirs.
 pub(crate) fn ended_token(ticket: Option<&Checked>, request: &Request<'_>, identity: &Identity) -> Option<Caller> {
     let value = request.headers.get(header::AUTHORIZATION)?.as_bytes();
-    let Ok(Credential::Bearer(token)) = Credential::parse(Some(value)) else { return None };
-    let caller = identity.tokens.as_ref()?.verify_ended(token.expose(), Duration::from_secs(GRANT_SECONDS)).ok()?;
+    let credential = Credential::parse(Some(value)).ok()?;
+    let within = Duration::from_secs(GRANT_SECONDS);
+    let ours = match &credential {
+        Credential::Bearer(token) => {
+            identity.tokens.as_ref().and_then(|tokens| tokens.verify_ended(token.expose(), within).ok())
+        }
+        _ => None,
+    };
+    let caller = ours.or_else(|| identity.cluster.as_ref()?.tokens.ended(auth::token(&credential)?, within))?;
     is_grant(ticket, &caller).then_some(caller)
 }
 
@@ -68,16 +76,20 @@ pub(crate) async fn begin(
         None => Algorithm::Sha256,
     };
     let Some(digest) = query.get("digest").filter(|_| query.get("mount").is_none()) else {
-        let ticket = call.registry.store.upload_begin(name, algorithm);
+        let ticket = call.registry.store.upload_begin(name, algorithm, owner(call));
         return Ok(progress(call, StatusCode::ACCEPTED, &ticket));
     };
     let digest = parse_digest(&digest)?;
-    let ticket = call.registry.store.upload_begin(name, digest.algorithm());
+    let ticket = call.registry.store.upload_begin(name, digest.algorithm(), owner(call));
     let more = body.content_length();
     check_size(call, more.unwrap_or(0))?;
     let mut upload = call.registry.store.upload_open(name, ticket.id, Some(&ticket), more).await?;
     receive(call, &mut upload, body).await?;
     commit(call, upload, name, digest, record).await
+}
+
+fn owner<'a>(call: &'a Call<'_>) -> Option<&'a str> {
+    call.owner.as_ref().map(|uid| &*uid.0)
 }
 
 async fn mounted(call: &Call<'_>, name: RepoName<'_>, digest: Digest) -> Result<bool> {
@@ -91,7 +103,10 @@ async fn mounted(call: &Call<'_>, name: RepoName<'_>, digest: Digest) -> Result<
     };
     // A source that the caller may not read, or that is no name, looks like one that does not have the blob.
     let Ok(from) = RepoName::parse(from) else { return Ok(false) };
-    if !auth::may_pull(call.identity, call.caller, from.as_str()).await {
+    // The right first: storage is not even looked at without it, so there is nothing to measure.
+    if !auth::can_pull(call.identity, call.caller, from.as_str()).await.unwrap_or(false)
+        || !tenancy::is_readable(call.identity, &call.registry.store, from).await?
+    {
         return Ok(false);
     }
     Ok(call.registry.store.blob_mount(name, digest, Some(from)).await?.is_some())
@@ -233,6 +248,9 @@ async fn commit(
     digest: Digest,
     record: &mut Record,
 ) -> Result<Response<Body>> {
+    if !tenancy::is_still(call, name).await? {
+        return Err(content::Error::UploadUnknown.into());
+    }
     // A client that goes away now must not leave the commit half done on our side: it is finished on its own.
     let info = detached(name, |repo| async move { upload.commit(repo.name()?, digest).await }).await?;
     record.digest(&digest);

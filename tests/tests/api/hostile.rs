@@ -1,7 +1,7 @@
 //! Input that no honest client sends, and connections that break.
 
 use crate::support::{Raw, begin, blob_path, open, raw, refused, serve, until, users, with};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::{Client, Image, digest, random};
 
 #[test]
@@ -251,7 +251,7 @@ fn received(client: &Client, location: &str) -> Result<(String, String)> {
 
 /// A PATCH that ends in the middle keeps what came, and the upload goes on from there.
 fn cut_patch(size: usize, cut: impl FnOnce(Raw) -> Result<()>) -> Result<()> {
-    let server = open()?;
+    let server = serve("homeport:\n  anonymous: all\n  limits: {bodyIdle: 1s}\n")?;
     let client = server.client();
     let content = random(5, size);
     let sent = size / 2;
@@ -280,6 +280,18 @@ fn a_half_closed_patch_keeps_what_came() -> Result<()> {
         cut_patch(size, |mut raw| {
             raw.half_close()?;
             drop(raw.rest());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_silent_client_in_a_patch_is_told_and_keeps_what_came() -> Result<()> {
+    for size in [SMALL, LARGE] {
+        cut_patch(size, |mut raw| {
+            let answer = raw.head()?;
+            ensure!(answer.status == 408, "{}", answer.status);
             Ok(())
         })?;
     }

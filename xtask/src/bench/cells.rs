@@ -43,6 +43,8 @@ pub(super) enum Work {
     MemoryStore,
     MemoryUpload,
     MemoryDownload,
+    /// An hour of everything.
+    Soak,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +87,9 @@ impl Cell {
             | Work::ImagePull
             | Work::Mixed(_) => Unit::Megabytes,
             Work::Startup => Unit::Milliseconds,
-            Work::MemoryIdle | Work::MemoryStore | Work::MemoryUpload | Work::MemoryDownload => Unit::Mebibytes,
+            Work::MemoryIdle | Work::MemoryStore | Work::MemoryUpload | Work::MemoryDownload | Work::Soak => {
+                Unit::Mebibytes
+            }
             _ => Unit::PerSecond,
         }
     }
@@ -95,12 +99,18 @@ impl Cell {
         matches!(self.work, Work::MemoryUpload | Work::MemoryDownload)
     }
 
+    /// So long that it only runs when it is named.
+    fn only_named(&self) -> bool {
+        self.work == Work::Soak
+    }
+
     pub(super) fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         match self.work {
             Work::BlobGet(Size::Large) => needs.large = true,
             Work::BlobGet(Size::Huge) | Work::Range | Work::MemoryDownload => needs.huge = true,
             Work::ImagePull | Work::Mixed(_) => needs.image = true,
+            Work::Soak => needs = Needs { large: true, image: true, many: true, ..needs },
             Work::Referrers => needs.referrers = true,
             Work::TagsPage | Work::TagsFull | Work::CatalogPage | Work::Startup | Work::MemoryStore => {
                 needs.many = true;
@@ -158,6 +168,7 @@ pub(super) fn all() -> Vec<Cell> {
     single("memory.store", MemoryStore, 1, most(60.0));
     single("memory.upload64", MemoryUpload, 64, most(8.0));
     single("memory.download64", MemoryDownload, 64, most(8.0));
+    single("soak.mixed", Soak, 8, most(2.0));
     cells
 }
 
@@ -193,7 +204,7 @@ fn pushes(add: Add) {
 pub(super) fn select(patterns: &[String], quick: bool) -> Vec<Cell> {
     let mut cells = all();
     if patterns.is_empty() {
-        cells.retain(|cell| !(quick && cell.only_full()));
+        cells.retain(|cell| !(quick && cell.only_full()) && !cell.only_named());
     } else {
         cells.retain(|cell| patterns.iter().any(|pattern| matches(&cell.name, pattern)));
     }

@@ -11,7 +11,7 @@ use super::cells::{Cell, Unit, Work};
 use super::peers::{Kind, Peer};
 use super::plan::{self, PUSH, Plan};
 use super::store::Content;
-use super::{setup, special};
+use super::{setup, soak, special};
 use crate::load::{self, Client, Exchange, Outcome};
 use crate::server::usage::{Watch, cpu, own_cpu};
 
@@ -51,7 +51,7 @@ pub(super) struct Bench {
 pub(super) fn applies(cell: &Cell, kind: Kind) -> bool {
     match cell.work {
         Work::Referrers => matches!(kind, Kind::Homeport | Kind::Zot),
-        Work::Basic | Work::MemoryUpload | Work::MemoryDownload => kind == Kind::Homeport,
+        Work::Basic | Work::MemoryUpload | Work::MemoryDownload | Work::Soak => kind == Kind::Homeport,
         Work::BlobHead
         | Work::ManifestHeadTag
         | Work::ManifestGetTag
@@ -71,6 +71,7 @@ pub(super) fn measure(bench: &mut Bench, cell: &Cell, peer: &mut Peer) -> Result
         Work::MemoryStore => special::memory_store(peer),
         Work::MemoryUpload | Work::MemoryDownload => special::memory_transfers(bench, cell, peer),
         Work::Basic => special::basic(bench, cell, peer),
+        Work::Soak => soak::soak(bench, cell, peer),
         _ => regular(bench, cell, peer),
     }
 }

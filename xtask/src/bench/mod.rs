@@ -11,6 +11,7 @@ mod plan;
 mod report;
 mod scripts;
 mod setup;
+mod soak;
 mod special;
 mod store;
 mod verdict;

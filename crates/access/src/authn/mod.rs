@@ -2,8 +2,11 @@
 
 mod anonymous;
 mod chain;
+mod cluster_tokens;
+mod flights;
 mod htpasswd;
 mod local;
+mod review;
 mod static_users;
 
 use std::fmt;
@@ -13,7 +16,10 @@ use thiserror::Error;
 
 pub use anonymous::Anonymous;
 pub use chain::Chain;
+pub use cluster_tokens::{CLUSTER_TOKEN_BYTES_MAX, ClusterTokenCounts, ClusterTokenLimits, ClusterTokens};
+pub use flights::{Flight, Flights, Joined};
 pub use htpasswd::{Htpasswd, HtpasswdError};
+pub use review::{ReviewError, Reviewed, Reviewing, TokenReviewer};
 pub use static_users::{ProjectSpec, StaticUserSpec, StaticUsers};
 
 use crate::credential::Credential;

@@ -2,43 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::namespaces::{NamespaceState, Namespaces, UNKNOWN_RETRY, for_writing};
 use crate::authn::StaticUsers;
 use crate::decision::{Action, Authorizer, Deciding, Decision, Target};
 use crate::grant::{Access, Grant};
 use crate::identity::{Caller, Source};
 use crate::reply::Reply;
-
-/// When to come back if it is not known whether a namespace exists: a watch is set up in about this time.
-const UNKNOWN_RETRY: Duration = Duration::from_secs(2);
-
-/// Whether a Kubernetes namespace can take images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamespaceState {
-    /// It exists and is not being deleted.
-    Exists,
-    /// It certainly does not exist, or is being deleted.
-    Absent,
-    /// Not known now.
-    Unknown,
-}
-
-/// The namespaces of the cluster.
-pub trait Namespaces: Send + Sync {
-    /// The state of one. Answers from memory.
-    fn state(&self, namespace: &str) -> NamespaceState;
-}
-
-/// Without a cluster: every name is a namespace.
-#[derive(Clone, Copy, Debug)]
-pub struct EveryNamespaceExists;
-
-impl Namespaces for EveryNamespaceExists {
-    fn state(&self, _: &str) -> NamespaceState {
-        NamespaceState::Exists
-    }
-}
 
 /// Decides for static users; everybody else is refused.
 ///
@@ -59,32 +29,31 @@ impl Projects {
         Self { users, namespaces }
     }
 
-    fn verdict(&self, caller: &Caller, action: Action, target: Target<'_>) -> Result<Decision, Missing> {
+    fn rule<'t>(&self, caller: &Caller, action: Action, target: Target<'t>) -> Result<Rule<'t>, Missing> {
         let name = match (caller.source(), caller.name()) {
             (Source::StaticUser, Some(name)) => name,
             (_, Some(_)) => return Err(Missing::NotStatic),
             (_, None) => return Err(Missing::Authentication),
         };
-        self.users.with_grants(name, |grants| self.rule(grants, action, target)).unwrap_or(Err(Missing::User))
+        self.users.with_grants(name, |grants| granted(grants, action, target)).unwrap_or(Err(Missing::User))
     }
+}
 
-    fn rule(&self, grants: &[Grant], action: Action, target: Target<'_>) -> Result<Decision, Missing> {
-        match (target, action) {
-            (Target::Catalog, Action::Catalog) => Ok(Decision::Allow),
-            (Target::Repository(name), Action::Pull) => {
-                reach(grants, name, Access::Read)?;
-                Ok(Decision::Allow)
-            }
-            (Target::Repository(name), Action::Push | Action::Delete) => {
-                let namespace = reach(grants, name, Access::Full)?;
-                match self.namespaces.state(namespace) {
-                    NamespaceState::Exists => Ok(Decision::Allow),
-                    NamespaceState::Absent => Err(Missing::Namespace(namespace.into())),
-                    NamespaceState::Unknown => Ok(Decision::Unavailable { retry_after: UNKNOWN_RETRY }),
-                }
-            }
-            _ => Err(Missing::NotGranted),
+/// What the grants say before the cluster is asked.
+enum Rule<'t> {
+    Allowed,
+    /// Only if this namespace exists.
+    AllowedIn(&'t str),
+}
+
+fn granted<'t>(grants: &[Grant], action: Action, target: Target<'t>) -> Result<Rule<'t>, Missing> {
+    match (target, action) {
+        (Target::Catalog, Action::Catalog) => Ok(Rule::Allowed),
+        (Target::Repository(name), Action::Pull) => reach(grants, name, Access::Read).map(|_| Rule::Allowed),
+        (Target::Repository(name), Action::Push | Action::Delete) => {
+            reach(grants, name, Access::Full).map(Rule::AllowedIn)
         }
+        _ => Err(Missing::NotGranted),
     }
 }
 
@@ -145,9 +114,17 @@ impl fmt::Display for Missing {
 
 impl Authorizer for Projects {
     fn decide<'a>(&'a self, caller: &'a Caller, action: Action, target: Target<'a>) -> Deciding<'a> {
-        Reply::Ready(
-            self.verdict(caller, action, target)
-                .unwrap_or_else(|missing| Decision::deny(caller, action, target, missing)),
-        )
+        let namespace = match self.rule(caller, action, target) {
+            Ok(Rule::Allowed) => return Reply::Ready(Decision::Allow),
+            Ok(Rule::AllowedIn(namespace)) => namespace,
+            Err(missing) => return Reply::Ready(Decision::deny(caller, action, target, missing)),
+        };
+        for_writing(&*self.namespaces, namespace).map(move |state| match state {
+            NamespaceState::Exists(_) => Decision::Allow,
+            NamespaceState::Terminating(_) | NamespaceState::Absent => {
+                Decision::deny(caller, action, target, Missing::Namespace(namespace.into()))
+            }
+            NamespaceState::Unknown => Decision::Unavailable { retry_after: UNKNOWN_RETRY },
+        })
     }
 }

@@ -35,7 +35,7 @@ async fn a14_user_without_projects_reads_the_catalog_only() {
         let spec: StaticUserSpec = serde_json::from_str(&json.replace("HASH", PRINTED_COST_5)).unwrap();
         let users = static_users([("user-1".to_owned(), spec)]);
         let caller = login(&*users, "user-1", "password123").await.unwrap();
-        let rules = Projects::new(users, Arc::new(EveryNamespaceExists));
+        let rules = Projects::new(users, Arc::new(EveryNamespaceExists::new()));
         assert!(rules.decide(&caller, Action::Catalog, Target::Catalog).await.is_allow());
         assert_eq!(rights(&rules, &caller, "project-1/app").await, NOTHING);
     }
@@ -70,7 +70,7 @@ async fn a17_changed_and_removed_users_are_refused_at_once() {
     let users = static_users([user("user-1", Some(&hash("old")), &["p * FULL"])]);
     let caller = login(&*users, "user-1", "old").await.unwrap();
     assert!(matches!(users.authenticate(&basic("user-1", "old")), Reply::Ready(Ok(_))), "remembered");
-    let rules = Projects::new(users.clone(), Arc::new(EveryNamespaceExists));
+    let rules = Projects::new(users.clone(), Arc::new(EveryNamespaceExists::new()));
     assert!(may(&rules, &caller, Action::Push, "p/a").await);
 
     users.reload(&Spec::from([user("user-1", Some(&hash("new")), &["p * READ"])]));
@@ -137,7 +137,7 @@ async fn a18_entries_without_usable_hash_never_authenticate() {
             assert_eq!(login(&*users, "user-1", password).await, Err(AuthError::Invalid), "{stored:?} {password:?}");
         }
         assert!(login(&*users, "good", "p").await.is_ok(), "others are not disturbed");
-        let rules = Projects::new(users, Arc::new(EveryNamespaceExists));
+        let rules = Projects::new(users, Arc::new(EveryNamespaceExists::new()));
         let forged = Caller::named("user-1", Source::StaticUser);
         assert!(!may(&rules, &forged, Action::Pull, "p/a").await);
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use access::{
-    Action, Authorizer, Caller, Decision, EveryNamespaceExists, NamespaceState, Namespaces, Projects, Source, Target,
+    Action, Authorizer, Caller, Decision, EveryNamespaceExists, NamespaceState, NamespaceUid, Namespaces, Projects,
+    Reply, Source, Target,
 };
 
 use crate::{FULL, NOTHING, READ, hash, login, rights, static_users, user};
@@ -12,7 +13,7 @@ use crate::{FULL, NOTHING, READ, hash, login, rights, static_users, user};
 async fn check_rights(projects: &[&str], table: &[(&str, (bool, bool, bool))]) {
     let users = static_users([user("user-1", Some(&hash("p")), projects)]);
     let caller = login(&*users, "user-1", "p").await.unwrap();
-    let rules = Projects::new(users, Arc::new(EveryNamespaceExists));
+    let rules = Projects::new(users, Arc::new(EveryNamespaceExists::new()));
     for (repository, expected) in table {
         assert_eq!(rights(&rules, &caller, repository).await, *expected, "{projects:?} on {repository}");
     }
@@ -32,7 +33,7 @@ async fn a27_a28_read_pulls_and_neither_pushes_nor_deletes() {
 async fn a28_the_refusal_says_what_is_missing() {
     let users = static_users([user("user-1", Some(&hash("p")), &["project-1 * READ"])]);
     let caller = login(&*users, "user-1", "p").await.unwrap();
-    let rules = Projects::new(users, Arc::new(EveryNamespaceExists));
+    let rules = Projects::new(users, Arc::new(EveryNamespaceExists::new()));
     for (action, repository, expected) in [
         (
             Action::Push,
@@ -124,11 +125,16 @@ async fn a32_rights_of_several_entries_add_up() {
     }
 }
 
-struct OneState(NamespaceState);
+/// What memory says of every namespace, and what the cluster says.
+struct OneState(NamespaceState, NamespaceState);
 
 impl Namespaces for OneState {
     fn state(&self, _: &str) -> NamespaceState {
-        self.0
+        self.0.clone()
+    }
+
+    fn confirm<'a>(&'a self, _: &'a str) -> Reply<'a, NamespaceState> {
+        Reply::pending(async { self.1.clone() })
     }
 }
 
@@ -136,20 +142,30 @@ impl Namespaces for OneState {
 async fn a33_only_read_is_left_without_the_namespace() {
     let users = static_users([user("user-1", Some(&hash("p")), &["project-1 * FULL"])]);
     let caller = login(&*users, "user-1", "p").await.unwrap();
-    for (state, expected) in
-        [(NamespaceState::Exists, FULL), (NamespaceState::Absent, READ), (NamespaceState::Unknown, READ)]
-    {
-        let rules = Projects::new(users.clone(), Arc::new(OneState(state)));
-        assert_eq!(rights(&rules, &caller, "project-1/app").await, expected, "{state:?}");
+    let uid = NamespaceUid("u-1".into());
+    let (exists, terminating) = (NamespaceState::Exists(uid.clone()), NamespaceState::Terminating(uid));
+    let (absent, unknown) = (NamespaceState::Absent, NamespaceState::Unknown);
+    for (memory, live, expected) in [
+        (&exists, &unknown, FULL),
+        (&absent, &absent, READ),
+        (&absent, &exists, FULL),
+        (&terminating, &terminating, READ),
+        (&unknown, &exists, FULL),
+        (&unknown, &absent, READ),
+        (&absent, &unknown, READ),
+    ] {
+        let rules = Projects::new(users.clone(), Arc::new(OneState(memory.clone(), live.clone())));
+        assert_eq!(rights(&rules, &caller, "project-1/app").await, expected, "{memory:?} {live:?}");
         let push = rules.decide(&caller, Action::Push, Target::Repository("project-1/app")).await;
-        assert_eq!(matches!(push, Decision::Unavailable { .. }), state == NamespaceState::Unknown);
+        let waits = expected == READ && *live == unknown;
+        assert_eq!(matches!(push, Decision::Unavailable { .. }), waits, "{memory:?} {live:?}");
     }
 }
 
 #[tokio::test]
 async fn a34_the_catalog_is_open_to_users_and_metrics_are_not() {
     let users = static_users([user("user-1", Some(&hash("p")), &[])]);
-    let rules = Projects::new(users, Arc::new(EveryNamespaceExists));
+    let rules = Projects::new(users, Arc::new(EveryNamespaceExists::new()));
     for (caller, catalog) in [
         (Caller::named("user-1", Source::StaticUser), true),
         (Caller::anonymous(), false),

@@ -5,6 +5,7 @@
 
 mod authentication;
 mod authorisation;
+mod cluster;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,10 @@
 //! One file per subcommand.
 
+pub(crate) mod access;
 pub(crate) mod check;
+pub(crate) mod credential_provider;
+pub(crate) mod manifests;
+pub(crate) mod operator;
 pub(crate) mod passwd;
 pub(crate) mod serve;
 pub(crate) mod version;

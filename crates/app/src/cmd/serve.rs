@@ -3,7 +3,7 @@
 use crate::cmd::version;
 use crate::logging::Logging;
 use crate::settings::{self, Driver, Flags, Settings, Warning};
-use crate::wiring::{self, Identities, Reload, Tasks};
+use crate::wiring::{self, Identities, Kubernetes, Reload, Tasks};
 use anyhow::Context;
 use content::Store;
 use net::{Gate, Listener};
@@ -43,7 +43,11 @@ async fn serve(
     let driver = Arc::new(open(&data, settings.storage.read_only)?);
     let made_up = wiring::made_up(Some(&data), !settings.storage.read_only)?;
     let secrets = wiring::secrets(&settings, &made_up);
-    let identities = Identities::new()?;
+    let kubernetes = match &settings.kubernetes {
+        Some(kubernetes) => Some(Arc::new(Kubernetes::connect(kubernetes).await?)),
+        None => None,
+    };
+    let identities = Identities::new(kubernetes.clone())?;
     let identity = identities.build(&settings, &secrets)?;
     let tls = wiring::tls(&settings)?;
     let (current, previous) = &secrets.uploads;
@@ -81,7 +85,7 @@ async fn serve(
         made_up,
         hangups: signals.hangups,
     };
-    let mut tasks = Tasks::start(&registry, &settings, reload);
+    let mut tasks = Tasks::start(&registry, &settings, kubernetes, reload);
     let service = Arc::new(Service::new(Arc::clone(&registry)));
     let serve_settings = wiring::serve_settings(&settings);
     let shutdown = async {
@@ -192,11 +196,12 @@ fn announce(
 }
 
 /// Which users there are, for the first line of the log.
-fn auth_name(settings: &Settings) -> &'static str {
-    match (&settings.auth, settings.users.is_empty()) {
-        (settings::Auth::Htpasswd { .. }, true) => "htpasswd",
-        (settings::Auth::Htpasswd { .. }, false) => "htpasswd,users",
-        (_, false) => "users",
-        (_, true) => "none",
-    }
+fn auth_name(settings: &Settings) -> String {
+    let kinds = [
+        ("htpasswd", matches!(settings.auth, settings::Auth::Htpasswd { .. })),
+        ("users", !settings.users.is_empty()),
+        ("kubernetes", settings.kubernetes.is_some()),
+    ];
+    let kinds: Vec<&str> = kinds.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    if kinds.is_empty() { "none".to_owned() } else { kinds.join(",") }
 }

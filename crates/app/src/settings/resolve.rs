@@ -6,6 +6,7 @@
 mod access;
 mod content;
 mod http;
+mod kubernetes;
 mod storage;
 mod tls;
 mod users;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use super::document::Node;
 use super::report::Report;
-use super::resolved::{Level, Log, LogFormat, Settings};
+use super::resolved::{Auth, Level, Log, LogFormat, Settings};
 use super::secret::Secret;
 use super::value;
 
@@ -48,12 +49,15 @@ pub(crate) fn resolve(root: &Node, base: Base, read_file: ReadFile<'_>, report: 
     let http = http::http(ctx);
     let auth = access::auth(ctx);
     let (users, users_file) = users::users(ctx);
-    let anonymous = access::anonymous(ctx, &auth, &users, &http.listen);
+    let kubernetes = kubernetes::kubernetes(ctx, &auth);
+    let authenticates = auth != Auth::None || kubernetes.is_some() || !users.is_empty();
+    let anonymous = access::anonymous(ctx, authenticates, &http.listen);
     Settings {
         log,
         storage,
         anonymous,
         auth,
+        kubernetes,
         users,
         users_file,
         token: access::token(ctx),

@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     pub(crate) storage: Storage,
     pub(crate) http: Http,
     pub(crate) auth: Auth,
+    /// The cluster that the registry is part of.
+    pub(crate) kubernetes: Option<Kubernetes>,
     /// What a client without credentials may do.
     pub(crate) anonymous: Anonymous,
     /// Static users by name, those of `homeport.usersFile` included.
@@ -172,6 +174,38 @@ pub(crate) enum Auth {
     },
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kubernetes {
+    /// None: the ServiceAccount of the pod.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) context: Option<String>,
+    /// Empty: the API server's own.
+    pub(crate) audiences: Vec<String>,
+    pub(crate) rights: RightsFrom,
+    /// The catalog shows only what the caller may pull.
+    pub(crate) catalog_filtered: bool,
+    pub(crate) token_ttl: Duration,
+    pub(crate) negative_ttl: Duration,
+    /// Without an answer of the API server, known identities pull for this long.
+    pub(crate) stale_for: Duration,
+    /// Names by which clients reach this registry.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) pull_secret_lifetime: Duration,
+    /// How often content is compared with namespaces; `None`: never.
+    pub(crate) cleanup: Option<Duration>,
+    /// Where leases are kept; `None`: the pod's.
+    pub(crate) namespace: Option<String>,
+}
+
+/// Who knows the rights of the cluster's users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RightsFrom {
+    /// We do: Roles and bindings are watched.
+    Rbac,
+    /// The API server, asked each time.
+    Review,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anonymous {
     None,
@@ -230,6 +264,8 @@ pub(crate) struct Limits {
     pub(crate) connections_max: usize,
     pub(crate) manifest_bytes_max: usize,
     pub(crate) upload_bytes_max: Option<u64>,
+    /// How long a client may be silent in the middle of a body; never zero.
+    pub(crate) body_idle: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

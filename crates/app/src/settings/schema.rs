@@ -93,6 +93,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "content", keys: storage::CONTENT },
     Group { name: "auth", keys: access::AUTH },
     Group { name: "homeport", keys: access::HOMEPORT },
+    Group { name: "kubernetes", keys: kubernetes::KUBERNETES },
     Group { name: "openshift", keys: kubernetes::OPENSHIFT },
     Group { name: "foreign", keys: kubernetes::FOREIGN },
 ];

@@ -4,8 +4,8 @@
 
 use super::document::{Entry, Node, Origin, Value};
 use super::resolved::{
-    Anonymous, Auth, ClientAuth, Driver, Health, Http, IndexRules, Level, Limits, Listen, Log, LogFormat, Metrics,
-    MetricsAccess, Pages, ProjectAccess, RequestLimit, Settings, Storage, Tls, TlsVersion, Token, TokenRealm, Uploads,
+    Anonymous, Auth, ClientAuth, Driver, Health, Http, IndexRules, Kubernetes, Level, Limits, Listen, Log, LogFormat, Metrics,
+    MetricsAccess, Pages, ProjectAccess, RequestLimit, RightsFrom, Settings, Storage, Tls, TlsVersion, Token, TokenRealm, Uploads,
     UrlRules, User, Validation,
 };
 use super::value::show_duration;
@@ -50,6 +50,7 @@ pub(super) fn lines(settings: &Settings) -> Vec<Line> {
         storage,
         http,
         auth,
+        kubernetes,
         anonymous,
         users,
         users_file,
@@ -92,11 +93,57 @@ pub(super) fn lines(settings: &Settings) -> Vec<Line> {
     if let Some(file) = users_file {
         out.put("homeport.usersFile", file.display());
     }
+    if let Some(kubernetes) = kubernetes {
+        show_kubernetes(&mut out, kubernetes);
+    }
     show_token(&mut out, token);
     show_limits(&mut out, limits);
     show_metrics(&mut out, metrics);
     out.put("openshift.audit.enabled", audit);
     out.0
+}
+
+fn show_kubernetes(out: &mut Lines, kubernetes: &Kubernetes) {
+    let Kubernetes {
+        kubeconfig,
+        context,
+        audiences,
+        rights,
+        catalog_filtered,
+        token_ttl,
+        negative_ttl,
+        stale_for,
+        hosts,
+        pull_secret_lifetime,
+        cleanup,
+        namespace,
+    } = kubernetes;
+    out.put("homeport.kubernetes.enabled", true);
+    if let Some(file) = kubeconfig {
+        out.put("homeport.kubernetes.kubeconfig", file.display());
+    }
+    if let Some(context) = context {
+        out.put("homeport.kubernetes.context", context);
+    }
+    out.list("homeport.kubernetes.audiences", audiences);
+    let rights = match rights {
+        RightsFrom::Rbac => "rbac",
+        RightsFrom::Review => "review",
+    };
+    out.put("homeport.kubernetes.authorization", rights);
+    out.put("homeport.kubernetes.catalog", if *catalog_filtered { "filtered" } else { "open" });
+    out.put("homeport.kubernetes.tokenTTL", show_duration(*token_ttl));
+    out.put("homeport.kubernetes.negativeTTL", show_duration(*negative_ttl));
+    out.put("homeport.kubernetes.staleFor", show_duration(*stale_for));
+    out.list("homeport.kubernetes.hosts", hosts);
+    out.put("homeport.kubernetes.pullSecrets.lifetime", show_duration(*pull_secret_lifetime));
+    out.put("homeport.kubernetes.cleanup.enabled", cleanup.is_some());
+    if let Some(interval) = cleanup {
+        out.put("homeport.kubernetes.cleanup.interval", show_duration(*interval));
+    }
+    if let Some(namespace) = namespace {
+        out.put("homeport.kubernetes.namespace", namespace);
+    }
 }
 
 fn show_log(out: &mut Lines, Log { level, format, fields, access }: &Log) {
@@ -244,7 +291,7 @@ fn show_token(out: &mut Lines, token: &Token) {
 }
 
 fn show_limits(out: &mut Lines, limits: &Limits) {
-    let Limits { read, write, connections_max, manifest_bytes_max, upload_bytes_max } = limits;
+    let Limits { read, write, connections_max, manifest_bytes_max, upload_bytes_max, body_idle } = limits;
     for (class, limit) in [("read", read), ("write", write)] {
         let none = RequestLimit { running_max: 0, queue_max: 0, wait_max: None };
         let RequestLimit { running_max, queue_max, wait_max } = limit.unwrap_or(none);
@@ -254,6 +301,7 @@ fn show_limits(out: &mut Lines, limits: &Limits) {
     }
     out.put("homeport.limits.maxConnections", connections_max);
     out.put("homeport.limits.manifestBytes", manifest_bytes_max);
+    out.put("homeport.limits.bodyIdle", show_duration(*body_idle));
     if let Some(bytes) = upload_bytes_max {
         out.put("homeport.limits.maxUploadBytes", bytes);
     }

@@ -1,10 +1,11 @@
 //! Who may come in, by the settings.
 
+use super::cluster::Kubernetes;
 use super::secret::Secrets;
 use crate::settings::{self, Auth, Settings};
 use access::{
     AnonymousPolicy, AuthenticatedAllowAll, Authenticator, Authorizer, BySource, Chain, Clock, Directory,
-    EveryNamespaceExists, Htpasswd, Keys, PasswordLimits, Passwords, Problem, ProjectSpec, Projects, Source,
+    EveryNamespaceExists, Htpasswd, Keys, Namespaces, PasswordLimits, Passwords, Problem, ProjectSpec, Projects, Source,
     StaticUserSpec, StaticUsers, SystemClock, TokenAuthority, TokenSettings, Users, WithAnonymous,
 };
 use anyhow::Context;
@@ -22,21 +23,24 @@ const LEEWAY: Duration = Duration::from_secs(30);
 pub(crate) struct Identities {
     passwords: Arc<Passwords>,
     clock: Arc<dyn Clock>,
+    kubernetes: Option<Arc<Kubernetes>>,
 }
 
 impl Identities {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new(kubernetes: Option<Arc<Kubernetes>>) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let passwords = Passwords::new(PasswordLimits::standard(), Arc::clone(&clock))
             .context("the system has no random numbers")?;
-        Ok(Self { passwords: Arc::new(passwords), clock })
+        Ok(Self { passwords: Arc::new(passwords), clock, kubernetes })
     }
 
     /// Authentication and authorisation as the settings want them.
     pub(crate) fn build(&self, settings: &Settings, secrets: &Secrets) -> anyhow::Result<Identity> {
         let htpasswd = self.htpasswd(settings)?;
         let users = self.static_users(settings);
-        if htpasswd.is_none() && users.is_none() {
+        // A cluster that the settings have dropped stays until a restart.
+        let clustered = self.kubernetes.is_some() || settings.kubernetes.is_some();
+        if htpasswd.is_none() && users.is_none() && !clustered {
             return open(settings);
         }
         let policy = match settings.anonymous {
@@ -54,25 +58,39 @@ impl Identities {
         let mut rights = BySource::new();
         if let Some(users) = users {
             chain.push(Arc::clone(&users) as Arc<dyn Authenticator>);
-            rights = rights.with(Source::StaticUser, Arc::new(Projects::new(users, Arc::new(EveryNamespaceExists))));
+            rights = rights.with(Source::StaticUser, Arc::new(Projects::new(users, self.namespaces())));
         }
         if let Some(users) = htpasswd {
             chain.push(users);
             rights = rights.with(Source::Htpasswd, Arc::new(AuthenticatedAllowAll));
+        }
+        if let Some(kubernetes) = &self.kubernetes {
+            chain.push(kubernetes.authenticator());
+            rights = rights.with(Source::Cluster, kubernetes.rules()).with(Source::Anonymous, kubernetes.rules());
         }
         let authorizer: Arc<dyn Authorizer> = Arc::new(WithAnonymous::new(policy, Arc::new(rights)));
         Ok(Identity {
             authenticator: Arc::new(Chain::new(chain)),
             authorizer,
             tokens: Some(tokens),
-            anonymous: settings.anonymous != settings::Anonymous::None,
+            // Roles may let `system:unauthenticated` do something.
+            anonymous: settings.anonymous != settings::Anonymous::None || self.kubernetes.is_some(),
             open: false,
+            cluster: self.kubernetes.as_ref().map(|kubernetes| kubernetes.cluster()),
         })
+    }
+
+    fn namespaces(&self) -> Arc<dyn Namespaces> {
+        match &self.kubernetes {
+            Some(kubernetes) => kubernetes.namespaces(),
+            None => Arc::new(EveryNamespaceExists::new()),
+        }
     }
 
     fn htpasswd(&self, settings: &Settings) -> anyhow::Result<Option<Arc<Htpasswd>>> {
         match &settings.auth {
-            Auth::None => Ok(None),
+            // Of OpenShift is the cluster.
+            Auth::None | Auth::OpenShift { .. } => Ok(None),
             Auth::Htpasswd { path, .. } => {
                 let text = std::fs::read(path)
                     .with_context(|| format!("cannot read auth.htpasswd.path {}", path.display()))?;
@@ -80,11 +98,6 @@ impl Identities {
                     .with_context(|| format!("auth.htpasswd.path {}", path.display()))?;
                 report("auth.htpasswd.path", &problems);
                 Ok(Some(Arc::new(users)))
-            }
-            Auth::OpenShift { .. } => {
-                anyhow::bail!(
-                    "auth.openshift: the cluster's identities are not in this build yet; use homeport.users or auth.htpasswd"
-                )
             }
         }
     }
@@ -125,6 +138,7 @@ fn open(settings: &Settings) -> anyhow::Result<Identity> {
                 tokens: None,
                 anonymous: true,
                 open: true,
+                cluster: None,
             });
         }
         settings::Anonymous::Pull => AnonymousPolicy::Pull,
@@ -138,6 +152,7 @@ fn open(settings: &Settings) -> anyhow::Result<Identity> {
         tokens: None,
         anonymous: true,
         open: false,
+        cluster: None,
     })
 }
 

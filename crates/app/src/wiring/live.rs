@@ -9,9 +9,6 @@ use regex_lite::Regex;
 use registry::{Live, MetricsAccess, Realm};
 use std::time::Duration;
 
-/// A client that sends nothing of a body for this long is gone.
-const BODY_IDLE: Duration = Duration::from_secs(60);
-
 pub(crate) fn live(settings: &Settings) -> anyhow::Result<Live> {
     let http = &settings.http;
     let mut headers = Vec::new();
@@ -47,7 +44,7 @@ pub(crate) fn live(settings: &Settings) -> anyhow::Result<Live> {
         blobs_required: settings.validation.blobs_required,
         url_allowed: url_rules(&settings.validation.urls)?,
         upload_bytes_max: settings.limits.upload_bytes_max,
-        body_idle: BODY_IDLE,
+        body_idle: settings.limits.body_idle,
         metrics: match settings.metrics.access {
             settings::MetricsAccess::Off => MetricsAccess::Off,
             settings::MetricsAccess::Open => MetricsAccess::Open,

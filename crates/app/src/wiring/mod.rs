@@ -1,11 +1,14 @@
 //! From settings to the parts of the program. Nothing else in the program knows both.
 
+mod cluster;
 mod identity;
 mod live;
 mod network;
 mod secret;
 mod tasks;
+mod tenants;
 
+pub(crate) use cluster::{Kubernetes, api_metrics, connect, instance, lease_namespace};
 pub(crate) use identity::Identities;
 pub(crate) use live::{gate_limits, live};
 pub(crate) use network::{bind, serve_settings, tls};
@@ -19,6 +22,10 @@ pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
     net::install_provider();
     live(settings)?;
     tls(settings)?;
-    Identities::new()?.build(settings, &secrets(settings, &made_up(None, false)?))?;
+    if let Some(kubernetes) = settings.kubernetes.as_ref().filter(|kubernetes| kubernetes.kubeconfig.is_some()) {
+        // The ServiceAccount of a pod is only found in the pod.
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connect(kubernetes))?;
+    }
+    Identities::new(None)?.build(settings, &secrets(settings, &made_up(None, false)?))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Every long-lived task of the process.
 
-use super::{Identities, gate_limits, live, secrets};
+use super::{Identities, Kubernetes, gate_limits, live, secrets};
 use crate::logging::Logging;
 use crate::settings::{self, Flags, Probe, Settings};
 use net::ReloadingTls;
@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 
 /// How often files are looked at. Kubernetes exchanges a mounted secret by a link, which only a look at the content sees.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// While the cluster is being read for the first time.
+const STARTING_INTERVAL: Duration = Duration::from_millis(100);
 /// With no health check configured.
 const PROBE_DEFAULT: Probe = Probe { interval: Duration::from_secs(10), threshold: 3 };
 
@@ -22,9 +24,17 @@ const PROBE_DEFAULT: Probe = Probe { interval: Duration::from_secs(10), threshol
 pub(crate) struct Tasks(JoinSet<()>);
 
 impl Tasks {
-    pub(crate) fn start(registry: &Arc<Registry>, settings: &Settings, reload: Reload) -> Self {
+    pub(crate) fn start(
+        registry: &Arc<Registry>,
+        settings: &Settings,
+        kubernetes: Option<Arc<Kubernetes>>,
+        reload: Reload,
+    ) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(probe(Arc::clone(registry), settings.health.clone()));
+        if let Some(kubernetes) = &kubernetes {
+            kubernetes.start(&mut tasks, &registry.store, !settings.storage.read_only);
+        }
+        tasks.spawn(probe(Arc::clone(registry), kubernetes, settings.health.clone()));
         if settings.storage.uploads.purge && !settings.storage.read_only {
             tasks.spawn(expire(Arc::clone(registry), settings.storage.uploads.clone()));
         }
@@ -38,7 +48,7 @@ impl Tasks {
 }
 
 /// Asks storage regularly whether it is there.
-async fn probe(registry: Arc<Registry>, health: settings::Health) {
+async fn probe(registry: Arc<Registry>, kubernetes: Option<Arc<Kubernetes>>, health: settings::Health) {
     let probe = health.storage.unwrap_or(PROBE_DEFAULT);
     let mut failures = 0;
     loop {
@@ -56,8 +66,11 @@ async fn probe(registry: Arc<Registry>, health: settings::Health) {
             }
         };
         let file = health.files.iter().find(|(path, _)| path.exists());
-        registry.health.set_problem(storage.or_else(|| file.map(|(path, _)| format!("{} exists", path.display()))));
-        tokio::time::sleep(probe.interval).await;
+        let file = file.map(|(path, _)| format!("{} exists", path.display()));
+        let missing = kubernetes.as_ref().and_then(|kubernetes| kubernetes.missing());
+        let pause = if missing.is_some() { STARTING_INTERVAL.min(probe.interval) } else { probe.interval };
+        registry.health.set_problem(storage.or(file).or(missing.map(str::to_owned)));
+        tokio::time::sleep(pause).await;
     }
 }
 

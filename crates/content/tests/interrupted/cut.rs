@@ -54,7 +54,7 @@ fn between(seen: &Snapshot, old: &Snapshot, new: &Snapshot, changes: usize) {
 }
 
 async fn push_as(store: &Arc<Store>, content: &[u8], announced: Algorithm, digest: Digest) -> Result<()> {
-    let ticket = store.upload_begin(repo(), announced);
+    let ticket = store.upload_begin(repo(), announced, None);
     let mut upload = store.upload_open(repo(), ticket.id, Some(&ticket), None).await?;
     upload.write(content).await?;
     upload.commit(repo(), digest).await?;
@@ -115,7 +115,7 @@ struct Chunks<'a> {
 impl Chunks<'_> {
     async fn send(&mut self, store: &Arc<Store>) -> Result<()> {
         let mut ticket = match &self.acknowledged {
-            None => store.upload_begin(repo(), Algorithm::Sha256),
+            None => store.upload_begin(repo(), Algorithm::Sha256, None),
             Some(held) => match store.upload_status(repo(), held.id, Some(held)).await {
                 Ok(status) => {
                     let offset = usize::try_from(status.offset).unwrap();
@@ -123,7 +123,7 @@ impl Chunks<'_> {
                     assert!(offset == 0 || self.ends.contains(&offset), "{offset} is no end of a chunk");
                     status
                 }
-                Err(Error::UploadUnknown) => store.upload_begin(repo(), Algorithm::Sha256),
+                Err(Error::UploadUnknown) => store.upload_begin(repo(), Algorithm::Sha256, None),
                 Err(error) => return Err(error),
             },
         };
@@ -182,7 +182,7 @@ async fn a_cancelled_upload_is_never_half_there() {
         for changes in 0..5 {
             let driver = MemoryDriver::default();
             let store = open(driver.clone());
-            let ticket = store.upload_begin(repo(), Algorithm::Sha256);
+            let ticket = store.upload_begin(repo(), Algorithm::Sha256, None);
             let mut upload = store.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
             upload.write(&bytes(1, size)).await.unwrap();
             let ticket = upload.suspend().await.unwrap();

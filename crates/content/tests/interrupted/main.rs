@@ -6,4 +6,5 @@ mod cut;
 mod drivers;
 mod model;
 mod races;
+mod removal;
 mod world;

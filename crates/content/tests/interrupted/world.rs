@@ -34,7 +34,7 @@ pub(crate) fn bytes(seed: u8, len: usize) -> Bytes {
 
 pub(crate) async fn push_blob(store: &Arc<Store>, repo: RepoName<'_>, content: &[u8]) -> content::Result<Digest> {
     let digest = Digest::sha256(content);
-    let ticket = store.upload_begin(repo, digest.algorithm());
+    let ticket = store.upload_begin(repo, digest.algorithm(), None);
     let mut upload = store.upload_open(repo, ticket.id, Some(&ticket), Some(content.len() as u64)).await?;
     upload.write(content).await?;
     upload.commit(repo, digest).await?;
@@ -67,6 +67,16 @@ pub(crate) async fn push_manifest(
     digest: Option<Digest>,
     tags: &[&str],
 ) -> content::Result<Digest> {
+    push_manifest_to(store, repo(), bytes, digest, tags).await
+}
+
+pub(crate) async fn push_manifest_to(
+    store: &Store,
+    repo: RepoName<'_>,
+    bytes: &Bytes,
+    digest: Option<Digest>,
+    tags: &[&str],
+) -> content::Result<Digest> {
     let tags: Vec<Tag<'_>> = tags.iter().map(|text| tag(text)).collect();
     let put = PutManifest {
         bytes: bytes.clone(),
@@ -77,7 +87,7 @@ pub(crate) async fn push_manifest(
         blobs_required: true,
         url_allowed: &|_| false,
     };
-    Ok(store.manifest_put(repo(), put).await?.digest)
+    Ok(store.manifest_put(repo, put).await?.digest)
 }
 
 /// What clients can see, by name.

@@ -29,10 +29,16 @@ use journal::Journal;
 use members::Members;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Long enough that a burst is synced to the tree once, short enough that a replay takes a moment.
 const JOURNAL_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// A disk reads several cold directories in the time of one.
+const LIST_READERS_MAX: usize = 8;
+/// Fewer directories are not worth a thread of their own.
+const LISTS_PER_READER: usize = 8;
 
 /// How to open a folder.
 pub struct FsOptions {
@@ -193,11 +199,21 @@ impl Driver for FsDriver {
         if prefixes.len() < 2 {
             return Box::pin(async { Ok(()) });
         }
-        self.blocking("lists", move |shared, _| {
-            // Whatever is wrong with one of them shows when it is listed.
-            prefixes.iter().for_each(|prefix| drop(shared.listings.read(&shared.disk, prefix, "", 0)));
-            Ok(())
-        })
+        let readers = (prefixes.len() / LISTS_PER_READER).clamp(1, LIST_READERS_MAX);
+        let left = Arc::new((prefixes, AtomicUsize::new(0)));
+        let readings = (0..readers).map(|_| {
+            let left = Arc::clone(&left);
+            self.blocking("lists", move |shared, _| {
+                let (prefixes, next) = &*left;
+                while let Some(prefix) = prefixes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Whatever is wrong with one of them shows when it is listed.
+                    drop(shared.listings.read(&shared.disk, prefix, "", 0));
+                }
+                Ok(())
+            })
+        });
+        let readings: Vec<_> = readings.collect();
+        Box::pin(async { futures_util::future::try_join_all(readings).await.map(drop) })
     }
 
     fn apply(&self, batch: Batch) -> Task<'_, ()> {

@@ -1,12 +1,11 @@
 //! Who is asked for a password, and the tokens that the registry issues.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Base, Context, http, users};
 use crate::settings::document::Node;
-use crate::settings::resolved::{Anonymous, Auth, Listen, Metrics, MetricsAccess, Token, TokenRealm, User};
+use crate::settings::resolved::{Anonymous, Auth, Listen, Metrics, MetricsAccess, Token, TokenRealm};
 
 /// Clients assume that a token without `expires_in` lives a minute, and old ones ignore anything else.
 const EXPIRY_MIN: Duration = Duration::from_secs(60);
@@ -47,20 +46,13 @@ pub(super) fn auth(ctx: &mut Context<'_>) -> Auth {
     }
 }
 
-pub(super) fn anonymous(
-    ctx: &mut Context<'_>,
-    auth: &Auth,
-    users: &BTreeMap<String, User>,
-    listen: &Listen,
-) -> Anonymous {
+pub(super) fn anonymous(ctx: &mut Context<'_>, authenticates: bool, listen: &Listen) -> Anonymous {
     match ctx.word("homeport.anonymous").as_deref() {
         Some("none") => Anonymous::None,
         Some("pull") => Anonymous::Pull,
         Some("all") => Anonymous::All,
         // A file of users that is still empty is a wish for authentication as well.
-        _ if *auth != Auth::None || !users.is_empty() || ctx.has("homeport.usersFile") || ctx.has("homeport.users") => {
-            Anonymous::None
-        }
+        _ if authenticates || ctx.has("homeport.usersFile") || ctx.has("homeport.users") => Anonymous::None,
         _ => {
             if ctx.base == Base::File && !listen.is_local() {
                 let message = format!(

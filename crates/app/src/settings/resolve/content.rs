@@ -13,6 +13,7 @@ use crate::settings::value;
 const MANIFEST_BYTES: u64 = 4 << 20;
 /// Below, ordinary indexes would not fit; above, a few clients could fill memory.
 const MANIFEST_BYTES_RANGE: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
+const BODY_IDLE: Duration = Duration::from_secs(60);
 const CONNECTIONS: usize = 10_000;
 /// distribution's own default for both lists.
 const PAGE: usize = 1_000;
@@ -28,11 +29,16 @@ pub(super) fn limits(ctx: &mut Context<'_>) -> Limits {
     if connections_max == 0 {
         ctx.error("homeport.limits.maxConnections", "must be at least 1");
     }
+    let body_idle = ctx.span("homeport.limits.bodyIdle").unwrap_or(BODY_IDLE);
+    if body_idle < Duration::from_secs(1) {
+        ctx.error("homeport.limits.bodyIdle", "must be at least 1s: networks pause");
+    }
     Limits {
         read: requests(ctx, "read"),
         write: requests(ctx, "write"),
         connections_max,
         manifest_bytes_max: usize::try_from(manifest_bytes).unwrap_or(usize::MAX),
+        body_idle,
         upload_bytes_max: ctx.text("homeport.limits.maxUploadBytes").and_then(|text| value::size(text).ok()),
     }
 }

@@ -107,6 +107,12 @@ pub(super) const HOMEPORT: &[Key] = &[
     ),
     ours_fixed("homeport.limits.maxConnections", Count, "10000", "open connections; the next ones wait to be accepted"),
     ours_fixed("homeport.limits.manifestBytes", Size, "4MiB", "largest manifest; at least 4KiB, at most 64MiB"),
+    ours_live(
+        "homeport.limits.bodyIdle",
+        Span,
+        "60s",
+        "a client that sends nothing of a body for this long gets 408; what came before it stays in its upload",
+    ),
     ours_live("homeport.limits.maxUploadBytes", Size, "", "largest blob; no limit when left out"),
     ours_fixed(
         "homeport.uploads.expiry",

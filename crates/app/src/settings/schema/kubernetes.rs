@@ -1,7 +1,78 @@
 //! OpenShift's section, and distribution's keys for services that Homeport does not use.
 
-use super::Kind::{Anything, Bool, Count, Duration, Integer, Secret, SecretList, Section, Text, TextList};
-use super::{Key, fixed, live, refused, warned};
+use super::Kind::{Anything, Bool, Choice, Count, Duration, Integer, Secret, SecretList, Section, Span, Text, TextList};
+use super::{Key, fixed, live, ours_fixed, refused, warned};
+
+const AUTHORIZATION: &[&str] = &["rbac", "review"];
+const CATALOG: &[&str] = &["open", "filtered"];
+
+/// A connection and its watches are set up once; whatever they follow in the cluster is followed at once.
+pub(super) const KUBERNETES: &[Key] = &[
+    ours_fixed(
+        "homeport.kubernetes.enabled",
+        Bool,
+        "",
+        "identities, rights and namespaces of the cluster. Default: `true` when `auth.openshift` or something in this section is set",
+    ),
+    ours_fixed(
+        "homeport.kubernetes.kubeconfig",
+        Text,
+        "",
+        "file with the address of the API server and the credentials for it. Default: the ServiceAccount of the pod",
+    ),
+    ours_fixed("homeport.kubernetes.context", Text, "", "context in that file; its current one when left out"),
+    ours_fixed(
+        "homeport.kubernetes.audiences",
+        TextList,
+        "",
+        "audiences that a token must be for, one of them suffices. Default: the API server's own. Pull secrets get the first one",
+    ),
+    ours_fixed(
+        "homeport.kubernetes.authorization",
+        Choice(AUTHORIZATION),
+        "rbac",
+        "`rbac` follows Roles and bindings and decides itself; `review` asks the API server, for clusters whose rights are not RBAC",
+    ),
+    ours_fixed(
+        "homeport.kubernetes.catalog",
+        Choice(CATALOG),
+        "open",
+        "`open` shows all repositories to everyone with a name, `filtered` only those that the caller may pull",
+    ),
+    ours_fixed(
+        "homeport.kubernetes.tokenTTL",
+        Span,
+        "60s",
+        "how long a token that the cluster vouched for is not asked about again; a deleted account is out after this time at most",
+    ),
+    ours_fixed("homeport.kubernetes.negativeTTL", Span, "10s", "the same for a token that the cluster refused"),
+    ours_fixed(
+        "homeport.kubernetes.staleFor",
+        Span,
+        "10m",
+        "how long known identities go on pulling while the API server does not answer",
+    ),
+    ours_fixed(
+        "homeport.kubernetes.hosts",
+        TextList,
+        "",
+        "names (with port) by which clients reach this registry: pull secrets get an entry for each",
+    ),
+    ours_fixed("homeport.kubernetes.pullSecrets.lifetime", Span, "24h", "life of a token in a pull secret; at least 10m"),
+    ours_fixed(
+        "homeport.kubernetes.cleanup.enabled",
+        Bool,
+        "true",
+        "the content of a deleted namespace is removed",
+    ),
+    ours_fixed("homeport.kubernetes.cleanup.interval", Span, "5m", "how often all namespaces are compared with the content"),
+    ours_fixed(
+        "homeport.kubernetes.namespace",
+        Text,
+        "",
+        "where Lease objects are kept. Default: the namespace of the pod, outside of a cluster `default`",
+    ),
+];
 
 pub(super) const OPENSHIFT: &[Key] = &[
     fixed("openshift.version", Text, "", "`1.0`"),
@@ -42,7 +113,7 @@ pub(super) const OPENSHIFT: &[Key] = &[
     live("openshift.requests.write.maxinqueue", Count, "0", ""),
     live("openshift.requests.write.maxwaitinqueue", Duration, "0s", ""),
     warned("openshift.server.addr", Text, "not needed: image references follow the request or http.host"),
-    warned("openshift.kubeconfig", Text, "the identity of the pod is used; set KUBECONFIG for another one"),
+    fixed("openshift.kubeconfig", Text, "", "`homeport.kubernetes.kubeconfig` wins"),
     warned("openshift.quota.enabled", Bool, "quotas come later"),
     warned("openshift.quota.cachettl", Duration, "quotas come later"),
     warned("openshift.cache.disabled", Bool, "rights are watched, not cached for a time"),

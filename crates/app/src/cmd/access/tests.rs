@@ -1,0 +1,166 @@
+use super::list::{Binding, Objects, Role};
+use super::*;
+use serde_json::{Value, json};
+use std::path::Path;
+
+fn role(namespace: Option<&str>, name: &str, rules: &Value) -> Role {
+    let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+    let object =
+        json!({"kind": kind, "metadata": {"name": name, "namespace": namespace.unwrap_or_default()}, "rules": rules});
+    serde_json::from_value(object).unwrap()
+}
+
+fn binding(namespace: Option<&str>, role: (&str, &str), subjects: &Value) -> Binding {
+    let object = json!({
+        "metadata": {"name": "bound", "namespace": namespace.unwrap_or_default()},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role.0, "name": role.1},
+        "subjects": subjects,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn accesses(verbs: &[&str], names: &[&str]) -> Value {
+    json!([{
+        "apiGroups": ["payload-registry.deckhouse.io"],
+        "resources": ["payloadrepositoryaccesses"],
+        "verbs": verbs,
+        "resourceNames": names,
+    }])
+}
+
+fn question(user: &str, verb: &str, target: &str) -> Question {
+    Question::parse(user, &[], verb, target).unwrap()
+}
+
+fn frontend() -> Objects {
+    Objects {
+        roles: vec![
+            role(Some("shop"), "frontend", &accesses(&["get", "create"], &["frontend/**"])),
+            role(None, "puller", &json!([{"apiGroups": [""], "resources": ["imagestreams/layers"], "verbs": ["get"]}])),
+            role(None, "bare", &Value::Null),
+        ],
+        bindings: vec![
+            binding(
+                Some("shop"),
+                ("Role", "frontend"),
+                &json!([{"kind": "ServiceAccount", "name": "ci", "namespace": "shop"}, {"kind": "Robot", "name": "x"}]),
+            ),
+            binding(
+                None,
+                ("ClusterRole", "puller"),
+                &json!([{"kind": "Group", "name": "system:serviceaccounts:shop"}]),
+            ),
+            binding(Some("infra"), ("ClusterRole", "bare"), &Value::Null),
+        ],
+    }
+}
+
+#[test]
+fn a_granted_right_names_binding_and_rule() {
+    let rbac = fill::rbac(frontend());
+    let answer = judge(&rbac, &question("shop:ci", "push", "shop/frontend/web"));
+    assert!(answer.granted);
+    assert!(
+        answer.text.starts_with("yes: user \"system:serviceaccount:shop:ci\" may push shop/frontend/web\n"),
+        "{}",
+        answer.text
+    );
+    assert!(
+        answer.text.contains("groups: system:authenticated, system:serviceaccounts, system:serviceaccounts:shop\n")
+    );
+    assert!(
+        answer.text.contains("RoleBinding shop/bound") && answer.text.contains("\"frontend/**\""),
+        "{}",
+        answer.text
+    );
+    assert!(!answer.text.contains("would grant it"));
+
+    // By its group, through OpenShift's rule, everywhere.
+    let answer = judge(&rbac, &question("sa/shop/other", "pull", "infra/tools/x"));
+    assert!(answer.granted && answer.text.contains("ClusterRoleBinding bound"), "{}", answer.text);
+}
+
+#[test]
+fn a_missing_right_names_what_is_near_and_what_would_grant_it() {
+    let rbac = fill::rbac(frontend());
+    let answer = judge(&rbac, &question("shop:ci", "push", "shop/backend"));
+    assert!(!answer.granted);
+    assert!(answer.text.starts_with("no: "), "{}", answer.text);
+    assert!(answer.text.contains("[\"frontend/**\"] does not cover it"), "{}", answer.text);
+    assert!(answer.text.contains("resourceNames: [\"backend\"]"), "{}", answer.text);
+    // The Role of one namespace says nothing about another.
+    assert!(!judge(&rbac, &question("shop:ci", "push", "infra/frontend/web")).granted);
+    assert!(!judge(&rbac, &question("alice", "pull", "shop/frontend/web")).granted);
+}
+
+/// The YAML is put into the rules, and the question again.
+#[test]
+fn what_is_advised_grants_the_right() {
+    for user in ["alice", "user/oidc:al \"i\" ce", "sa/shop/ci", "infra:ci", "system:anonymous"] {
+        for verb in ["pull", "push", "delete"] {
+            for target in ["shop/app", "shop/a_b/c.d/e-f__g"] {
+                let question = question(user, verb, target);
+                assert!(!judge(&fill::rbac(Objects::default()), &question).granted);
+                let documents: Vec<Value> = serde_saphyr::from_multiple(&advice::yaml(&question)).unwrap();
+                let [role, binding]: [Value; 2] = documents.try_into().unwrap();
+                let objects = Objects {
+                    roles: vec![serde_json::from_value(role).unwrap()],
+                    bindings: vec![serde_json::from_value(binding).unwrap()],
+                };
+                let answer = judge(&fill::rbac(objects), &question);
+                assert!(answer.granted, "{user} {verb} {target}: {}", answer.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kubeconfig_is_looked_for_where_kubectl_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "").unwrap();
+        path
+    };
+    let home = file("home/.kube/config");
+    let other = file("other");
+    let at = |variable: Option<&Path>| {
+        default_kubeconfig(|name| match name {
+            "HOME" => Some(folder.path().join("home")),
+            _ => variable.map(Path::to_owned),
+        })
+    };
+    assert_eq!(at(None), Some(home.clone()));
+    assert_eq!(at(Some(Path::new(""))), Some(home));
+    assert_eq!(at(Some(&other)), Some(other.clone()));
+    let missing = folder.path().join("missing");
+    assert_eq!(at(Some(&missing)), Some(missing.clone()));
+    let both = std::env::join_paths([&missing, &other]).unwrap();
+    assert_eq!(at(Some(Path::new(&both))), Some(other));
+    assert_eq!(default_kubeconfig(|_| None), None);
+}
+
+#[test]
+fn the_documented_patterns_cover_what_is_documented() {
+    let page = include_str!("../../../../../docs/kubernetes/rights.md");
+    let (_, table) = page.split_once("| pattern | covers | does not cover |\n|---|---|---|\n").unwrap();
+    let mut rows = 0;
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let [pattern, covered, others]: [&str; 3] =
+            row.trim_matches('|').splitn(3, '|').collect::<Vec<_>>().try_into().unwrap();
+        let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let pattern = access::Pattern::parse(&words(pattern)[0]).unwrap();
+        assert!(!words(covered).is_empty() && !words(others).is_empty(), "{row}");
+        for path in words(covered) {
+            assert!(pattern.matches(&path), "{row}: {path}");
+        }
+        for path in words(others) {
+            assert!(!pattern.matches(&path), "{row}: {path}");
+        }
+        rows += 1;
+    }
+    assert_eq!(rows, 9);
+    let trap = access::Pattern::parse("path**").unwrap();
+    assert!(trap.matches("paths") && !trap.matches("path/x"));
+}

@@ -1,0 +1,236 @@
+//! Reports to people, as Events of the cluster: few, and each once.
+
+mod report;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use serde::de::IgnoredAny;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+pub use report::{EventKind, Regarding, Report};
+
+use crate::call::{ApiError, merge_patch, post};
+use crate::connect::Connection;
+use crate::counters::Call;
+use crate::object::is_label;
+
+/// Reports that wait; more are dropped.
+const QUEUE_MAX: usize = 1_024;
+/// Reports that are remembered, so that a repetition is counted and not told again.
+const REMEMBERED_MAX: usize = 4_096;
+/// Within this time a repetition is only counted.
+const REPEAT_PAUSE: Duration = Duration::from_secs(300);
+/// Calls at once after a quiet time, and the time in which one more is allowed.
+const BURST: u32 = 50;
+const CALL_PAUSE: Duration = Duration::from_millis(200);
+/// Longest message.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+/// Sends reports, in the background.
+pub struct Events {
+    connection: Connection,
+    component: &'static str,
+    instance: String,
+    queue: mpsc::Sender<Report>,
+    waiting: Mutex<Option<mpsc::Receiver<Report>>>,
+    dropped: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    count: u32,
+    at: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Make the Event.
+    Make,
+    /// Write this count into it.
+    Count(u32),
+    /// Only remember that it happened again.
+    Keep(u32),
+}
+
+fn step(told: Option<Told>, now: Duration) -> Step {
+    match told {
+        None => Step::Make,
+        Some(told) if now.saturating_sub(told.at) < REPEAT_PAUSE => Step::Keep(told.count.saturating_add(1)),
+        Some(told) => Step::Count(told.count.saturating_add(1)),
+    }
+}
+
+impl Events {
+    /// `component` is who reports, `instance` which of them.
+    #[must_use]
+    pub fn new(connection: &Connection, component: &'static str, instance: &str) -> Arc<Self> {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        Arc::new(Self {
+            connection: connection.clone(),
+            component,
+            instance: instance.to_owned(),
+            queue,
+            waiting: Mutex::new(Some(waiting)),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// Hands in a report. Never waits: if too many wait already, it is dropped.
+    pub fn publish(&self, report: Report) {
+        if self.queue.try_send(report).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many reports were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Sends what is handed in, for ever. To be run once; a second run ends at once.
+    pub async fn run(self: Arc<Self>) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut waiting) = waiting else { return };
+        let told = Cache::new(REMEMBERED_MAX);
+        let mut budget = Budget { calls: BURST, at: self.now() };
+        while let Some(report) = waiting.recv().await {
+            let number = report.number();
+            let known = told.get(&number);
+            let at = self.now();
+            let (count, done) = match step(known, at) {
+                Step::Keep(count) => {
+                    told.insert(number, Told { count, at: known.map_or(at, |told| told.at) });
+                    continue;
+                }
+                Step::Count(count) => (count, self.count(&report, count, &mut budget).await),
+                Step::Make => (1, self.make(&report, &mut budget).await),
+            };
+            match done {
+                Ok(()) => told.insert(number, Told { count, at }),
+                Err(error) => tracing::debug!(%error, reason = report.reason, "event cannot be sent"),
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.connection.clock().elapsed()
+    }
+
+    async fn make(&self, report: &Report, budget: &mut Budget) -> Result<(), ApiError> {
+        let namespace = report.namespace();
+        if !is_label(namespace) {
+            return Err(ApiError::refused(400, "not a namespace"));
+        }
+        budget.spend(self).await;
+        let path = format!("/api/v1/namespaces/{namespace}/events");
+        let event = self.event(report);
+        match self.connection.call::<IgnoredAny>(Call::Event, post(&path, &event)?).await {
+            // Another replica, or this one before its last start, has told it.
+            Err(error) if error.code() == Some(409) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    async fn count(&self, report: &Report, count: u32, budget: &mut Budget) -> Result<(), ApiError> {
+        budget.spend(self).await;
+        let path = format!("/api/v1/namespaces/{}/events/{}", report.namespace(), report.name());
+        let change = json!({"count": count, "lastTimestamp": self.timestamp()});
+        match self.connection.call::<IgnoredAny>(Call::Event, merge_patch(&path, &change)?).await {
+            // Events live for an hour.
+            Err(error) if error.code() == Some(404) => self.make(report, budget).await,
+            other => other.map(|_| ()),
+        }
+    }
+
+    fn event(&self, report: &Report) -> serde_json::Value {
+        let Regarding { api_version, kind, namespace, name, uid, resource_version } = &report.regarding;
+        let now = self.timestamp();
+        json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": report.name(), "namespace": report.namespace()},
+            "involvedObject": {
+                "apiVersion": api_version,
+                "kind": kind,
+                "namespace": namespace,
+                "name": name,
+                "uid": uid,
+                "resourceVersion": resource_version,
+            },
+            "type": match report.kind {
+                EventKind::Normal => "Normal",
+                EventKind::Warning => "Warning",
+            },
+            "reason": report.reason,
+            "message": report.message.chars().take(MESSAGE_CHARS_MAX).collect::<String>(),
+            "source": {"component": self.component},
+            "reportingComponent": self.component,
+            "reportingInstance": self.instance,
+            "count": 1,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+        })
+    }
+
+    fn timestamp(&self) -> Option<String> {
+        let now = jiff::Timestamp::from_second(self.connection.clock().unix_seconds()).ok()?;
+        Some(now.to_string())
+    }
+}
+
+/// How many calls may be made now.
+struct Budget {
+    calls: u32,
+    at: Duration,
+}
+
+impl Budget {
+    /// Takes one, after a pause if there is none.
+    async fn spend(&mut self, events: &Events) {
+        self.refill(events.now());
+        if self.calls == 0 {
+            tokio::time::sleep(CALL_PAUSE).await;
+            self.refill(events.now());
+        }
+        self.calls = self.calls.saturating_sub(1);
+    }
+
+    fn refill(&mut self, now: Duration) {
+        let more = now.saturating_sub(self.at).as_millis() / CALL_PAUSE.as_millis();
+        let more = u32::try_from(more).unwrap_or(BURST);
+        if more > 0 {
+            self.calls = self.calls.saturating_add(more).min(BURST);
+            self.at = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repetition_is_counted_and_told_later() {
+        let told = |count, seconds| Some(Told { count, at: Duration::from_secs(seconds) });
+        assert_eq!(step(None, Duration::ZERO), Step::Make);
+        assert_eq!(step(told(1, 100), Duration::from_secs(399)), Step::Keep(2));
+        assert_eq!(step(told(7, 100), Duration::from_secs(400)), Step::Count(8));
+        assert_eq!(step(told(u32::MAX, 100), Duration::from_secs(101)), Step::Keep(u32::MAX));
+    }
+
+    #[test]
+    fn calls_are_bounded_by_time() {
+        let mut budget = Budget { calls: 0, at: Duration::ZERO };
+        budget.refill(Duration::from_millis(199));
+        assert_eq!(budget.calls, 0);
+        budget.refill(Duration::from_millis(450));
+        assert_eq!(budget.calls, 2);
+        budget.refill(Duration::from_secs(3600));
+        assert_eq!(budget.calls, BURST);
+    }
+}

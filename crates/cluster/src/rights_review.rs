@@ -1,0 +1,234 @@
+//! Rights of a cluster whose rules cannot be watched: the API server is asked each time.
+
+mod impersonate;
+mod rules;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::{Caller, Reply, Resource, Right, Rights, Verdict};
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{ApiError, RETRY_AFTER_DEFAULT, post, with_body};
+use crate::connect::Connection;
+use crate::counters::Call;
+use crate::memory::{Memory, Turns};
+use crate::reach::Rarely;
+use impersonate::{Attributes, impersonate};
+use rules::RuleSet;
+
+const ACCESS_PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const RULES_PATH: &str = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+/// For how long an answer is believed.
+const ANSWER_TTL: Duration = Duration::from_secs(5);
+/// Between two complaints about missing rights of our own.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+/// Answers of each kind that are remembered.
+const ANSWERS_MAX: usize = 4_096;
+
+/// An answer, or when to ask again.
+type Answer<T> = Result<T, Duration>;
+
+/// Rights by `SubjectAccessReview`; patterns by `SelfSubjectRulesReview` in the name of the caller, which needs the right to
+/// impersonate.
+pub struct RightsReview(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    turns: Turns,
+    complaints: Rarely,
+    accesses: Memory<Answer<bool>>,
+    rules: Memory<Answer<Arc<RuleSet>>>,
+}
+
+#[derive(Serialize)]
+struct Question<S> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    spec: S,
+}
+
+impl<S: Serialize> Question<S> {
+    fn new(kind: &'static str, spec: S) -> Self {
+        Self { api_version: "authorization.k8s.io/v1", kind, spec }
+    }
+}
+
+#[derive(Serialize)]
+struct AccessSpec<'a> {
+    #[serde(flatten)]
+    caller: Attributes<'a>,
+    #[serde(rename = "resourceAttributes")]
+    resource: ResourceAttributes<'a>,
+}
+
+#[derive(Serialize)]
+struct ResourceAttributes<'a> {
+    namespace: &'a str,
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    name: &'a str,
+}
+
+#[derive(Deserialize)]
+struct AccessAnswer {
+    #[serde(default)]
+    status: AccessStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AccessStatus {
+    allowed: bool,
+    denied: bool,
+}
+
+#[derive(Serialize)]
+struct RulesSpec<'a> {
+    namespace: &'a str,
+}
+
+#[derive(Deserialize)]
+struct RulesAnswer {
+    #[serde(default)]
+    status: RuleSet,
+}
+
+impl RightsReview {
+    /// Asks through this connection.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Arc<Self> {
+        let clock = || Arc::clone(connection.clock());
+        Arc::new(Self(Arc::new(Inner {
+            connection: connection.clone(),
+            turns: Turns::new(),
+            complaints: Rarely::new(COMPLAINT_PAUSE),
+            accesses: Memory::new(clock(), ANSWER_TTL, ANSWERS_MAX, Result::is_ok),
+            rules: Memory::new(clock(), ANSWER_TTL, ANSWERS_MAX, Result::is_ok),
+        })))
+    }
+}
+
+impl Rights for RightsReview {
+    fn check<'a>(&'a self, caller: &'a Caller, right: Right<'a>) -> Reply<'a, Verdict> {
+        Reply::pending(async move {
+            match self.0.granted(caller, right).await {
+                Ok(true) => Verdict::Granted,
+                Ok(false) => Verdict::NotGranted,
+                Err(retry_after) => Verdict::Unavailable { retry_after },
+            }
+        })
+    }
+}
+
+impl Inner {
+    async fn granted(self: &Arc<Self>, caller: &Caller, right: Right<'_>) -> Answer<bool> {
+        if let (Resource::RepositoryAccesses, Some(namespace), Some(path)) =
+            (right.resource, right.namespace, right.name)
+            && !caller.is_anonymous()
+        {
+            let rules = self.rules_of(caller, namespace).await?;
+            if rules.grant(right.resource, right.verb, path) {
+                return Ok(true);
+            }
+            if !rules.incomplete {
+                return Ok(false);
+            }
+            // Somebody whose rules cannot be listed has a say: asked for this very name below.
+        }
+        for group in right.resource.groups() {
+            if self.access(caller, right, group).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn access(self: &Arc<Self>, caller: &Caller, right: Right<'_>, group: &'static str) -> Answer<bool> {
+        let (resource, subresource) = right.resource.as_str().split_once('/').unwrap_or((right.resource.as_str(), ""));
+        let resource = ResourceAttributes {
+            namespace: right.namespace.unwrap_or_default(),
+            verb: right.verb.as_str(),
+            group,
+            resource,
+            subresource,
+            name: right.name.unwrap_or_default(),
+        };
+        let spec = AccessSpec { caller: Attributes::of(caller), resource };
+        // The question is its own name: callers that differ in anything have different answers.
+        let Ok(key) = serde_json::to_string(&Question::new("SubjectAccessReview", spec)) else {
+            return Err(RETRY_AFTER_DEFAULT);
+        };
+        let ask = || {
+            let (inner, body) = (Arc::clone(self), key.clone());
+            async move {
+                let Some(_turn) = inner.turns.take().await else { return Err(RETRY_AFTER_DEFAULT) };
+                let request = with_body(Method::POST, ACCESS_PATH, body.into_bytes());
+                let answer = inner.ask::<AccessAnswer>(Call::AccessReview, request).await;
+                answer
+                    .map(|answer| answer.status.allowed && !answer.status.denied)
+                    .map_err(|error| inner.complain(&error))
+            }
+        };
+        self.accesses.ask(&key, ask).await
+    }
+
+    async fn rules_of(self: &Arc<Self>, caller: &Caller, namespace: &str) -> Answer<Arc<RuleSet>> {
+        let Ok(mut key) = serde_json::to_string(&Attributes::of(caller)) else { return Err(RETRY_AFTER_DEFAULT) };
+        let _ = write!(key, "\n{namespace}");
+        let ask = || {
+            let (inner, caller, namespace) = (Arc::clone(self), caller.clone(), namespace.to_owned());
+            async move {
+                let Some(_turn) = inner.turns.take().await else { return Err(RETRY_AFTER_DEFAULT) };
+                let question = Question::new("SelfSubjectRulesReview", RulesSpec { namespace: &namespace });
+                let request = post(RULES_PATH, &question).and_then(|request| impersonate(request, &caller));
+                match inner.ask::<RulesAnswer>(Call::RulesReview, request).await {
+                    Ok(answer) => Ok(Arc::new(answer.status)),
+                    // The caller may not list its own rules; ask about each name instead.
+                    Err(ApiError::Refused(status)) if about_rules(&status) => Ok(Arc::new(RuleSet::unlisted())),
+                    Err(error) => Err(inner.complain(&error)),
+                }
+            }
+        };
+        self.rules.ask(&key, ask).await
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        call: Call,
+        request: Result<http::Request<Vec<u8>>, ApiError>,
+    ) -> Result<T, ApiError> {
+        if self.connection.reach().is_away() {
+            return Err(ApiError::unavailable("API server is away"));
+        }
+        self.connection.call(call, request?).await
+    }
+}
+
+impl Inner {
+    /// Tells the log, and when to ask again.
+    fn complain(&self, error: &ApiError) -> Duration {
+        let (retry_after, loud) = match error {
+            ApiError::Refused(_) => (RETRY_AFTER_DEFAULT, true),
+            ApiError::Unavailable { retry_after, .. } => (*retry_after, false),
+        };
+        if loud && self.complaints.now(self.connection.clock().elapsed()) {
+            let hint = "the registry's own service account needs the rights to create subjectaccessreviews (ClusterRole \
+                        system:auth-delegator) and to impersonate users, groups, uids and userextras";
+            tracing::error!(%error, hint, "rights cannot be reviewed");
+        } else {
+            tracing::debug!(%error, "rights cannot be reviewed");
+        }
+        retry_after
+    }
+}
+
+fn about_rules(status: &kube::core::Status) -> bool {
+    let kind = status.details.as_ref().map(|details| details.kind.as_str());
+    status.code == 403 && kind == Some("selfsubjectrulesreviews")
+}

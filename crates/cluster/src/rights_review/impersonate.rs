@@ -1,0 +1,133 @@
+//! A caller in the words of the API: as a subject, and as headers that ask in its name.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use access::Caller;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Request};
+use serde::Serialize;
+
+use crate::call::ApiError;
+
+/// Who nobody is.
+const ANONYMOUS: (&str, &str) = ("system:anonymous", "system:unauthenticated");
+
+/// A caller as part of a review.
+#[derive(Serialize)]
+pub(super) struct Attributes<'a> {
+    user: &'a str,
+    groups: Vec<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: BTreeMap<&'a str, &'a [String]>,
+}
+
+impl<'a> Attributes<'a> {
+    pub(super) fn of(caller: &'a Caller) -> Self {
+        let Some(user) = caller.name() else {
+            let (user, group) = ANONYMOUS;
+            return Self { user, groups: vec![group], uid: "", extra: BTreeMap::new() };
+        };
+        Self {
+            user,
+            groups: caller.groups().iter().map(|group| &**group).collect(),
+            uid: caller.uid().unwrap_or_default(),
+            extra: caller.extra().iter().map(|(key, values)| (key.as_str(), values.as_slice())).collect(),
+        }
+    }
+}
+
+/// The same request in the name of the caller.
+pub(super) fn impersonate(mut request: Request<Vec<u8>>, caller: &Caller) -> Result<Request<Vec<u8>>, ApiError> {
+    let Attributes { user, groups, uid, extra } = Attributes::of(caller);
+    let headers = request.headers_mut();
+    add(headers, HeaderName::from_static("impersonate-user"), user)?;
+    for group in groups {
+        add(headers, HeaderName::from_static("impersonate-group"), group)?;
+    }
+    if !uid.is_empty() {
+        add(headers, HeaderName::from_static("impersonate-uid"), uid)?;
+    }
+    for (key, values) in extra {
+        let name = HeaderName::try_from(format!("impersonate-extra-{}", escape(key))).map_err(|_| unusable())?;
+        for value in values {
+            add(headers, name.clone(), value)?;
+        }
+    }
+    Ok(request)
+}
+
+fn add(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), ApiError> {
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unusable())?;
+    headers.try_append(name, value).map(|_| ()).map_err(|_| unusable())
+}
+
+fn unusable() -> ApiError {
+    ApiError::unavailable("the caller's name, groups or attributes cannot be put into headers")
+}
+
+/// A key as part of a header's name. Header names have no case, so capitals are written as codes, too.
+fn escape(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' => text.push(char::from(byte)),
+            _ => {
+                let _ = write!(text, "%{byte:02x}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use access::Source;
+
+    use super::*;
+
+    fn headers(caller: &Caller) -> Vec<(String, String)> {
+        let request = impersonate(Request::new(Vec::new()), caller).unwrap();
+        let pair = |(name, value): (&HeaderName, &HeaderValue)| {
+            (name.to_string(), String::from_utf8(value.as_bytes().to_vec()).unwrap())
+        };
+        let mut headers: Vec<_> = request.headers().iter().map(pair).collect();
+        headers.sort();
+        headers
+    }
+
+    #[test]
+    fn headers_name_the_whole_caller() {
+        let extra = [("Authentication.kubernetes.io/credential-id".to_owned(), vec!["JTI=1".to_owned()])];
+        let caller = Caller::named("system:serviceaccount:shop:ci", Source::Cluster)
+            .with_groups(["system:authenticated", "b\u{fc}ro"])
+            .with_uid("7")
+            .with_extra(extra.into());
+        let expected = [
+            ("impersonate-user", "system:serviceaccount:shop:ci"),
+            ("impersonate-group", "system:authenticated"),
+            ("impersonate-group", "b\u{fc}ro"),
+            ("impersonate-uid", "7"),
+            ("impersonate-extra-%41uthentication.kubernetes.io%2fcredential-id", "JTI=1"),
+        ];
+        let mut expected: Vec<_> = expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        expected.sort();
+        assert_eq!(headers(&caller), expected);
+    }
+
+    #[test]
+    fn nobody_has_a_name_too() {
+        let text = serde_json::to_string(&Attributes::of(&Caller::anonymous())).unwrap();
+        assert_eq!(text, r#"{"user":"system:anonymous","groups":["system:unauthenticated"]}"#);
+    }
+
+    #[test]
+    fn a_name_cannot_add_headers() {
+        let caller = Caller::named("a\r\nimpersonate-group: system:masters", Source::Cluster);
+        assert!(impersonate(Request::new(Vec::new()), &caller).is_err());
+        let group = Caller::named("a", Source::Cluster).with_groups(["x\ny"]);
+        assert!(impersonate(Request::new(Vec::new()), &group).is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! Rights by asking, compared with what the rules say.
+
+use std::sync::Arc;
+
+use access::{Caller, Resource, Rights, Verb, Verdict};
+use cluster::{Call, Outcome, RightsReview};
+use serde_json::json;
+
+use crate::support::{
+    binding, connect, create, delete, namespace, namespace_path, rbac_path, right, role, unique, until, user,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_are_what_the_cluster_says() {
+    let Some(connection) = connect("rights by review").await else { return };
+    let (shop, bob) = (unique("review"), unique("bob"));
+    namespace(&connection, &shop).await;
+    create(&connection, &rbac_path(&shop, "roles"), &role("puller", &["get"], &["app/**", "tools"])).await;
+    let layers = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "layers"},
+        "rules": [{"apiGroups": [""], "resources": ["imagestreams/layers"], "verbs": ["get"], "resourceNames": ["old"]}],
+    });
+    create(&connection, &rbac_path(&shop, "roles"), &layers).await;
+    for name in ["puller", "layers"] {
+        create(&connection, &rbac_path(&shop, "rolebindings"), &binding(name, "Role", name, &bob)).await;
+    }
+    let anyone = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "anyone"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "layers"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"}],
+    });
+    create(&connection, &rbac_path(&shop, "rolebindings"), &anyone).await;
+
+    let rights = RightsReview::new(&connection);
+    let (bob, eve, nobody) = (user(&bob), user("eve"), Caller::anonymous());
+    let (patterns, layers) = (Resource::RepositoryAccesses, Resource::Layers);
+    let asked = right(Verb::Get, patterns, &shop, "app/web");
+    // The API server's own index of rules follows after a moment.
+    until("first right", || async { (rights.check(&bob, asked).await == Verdict::Granted).then_some(()) }).await;
+    for (caller, verb, resource, name, expected) in [
+        (&bob, Verb::Get, patterns, "APP/a/b", true),
+        (&bob, Verb::Get, patterns, "tools", true),
+        (&bob, Verb::Get, patterns, "tools/x", false),
+        (&bob, Verb::Create, patterns, "app/web", false),
+        (&eve, Verb::Get, patterns, "app/web", false),
+        (&nobody, Verb::Get, patterns, "app/web", false),
+        (&bob, Verb::Get, layers, "old", true),
+        (&bob, Verb::Get, layers, "new", false),
+        (&bob, Verb::Update, layers, "old", false),
+        (&nobody, Verb::Get, layers, "old", true),
+        (&eve, Verb::Get, layers, "old", false),
+    ] {
+        let verdict = rights.check(caller, right(verb, resource, &shop, name)).await;
+        let wanted = if expected { Verdict::Granted } else { Verdict::NotGranted };
+        assert_eq!(verdict, wanted, "{caller} {verb:?} {resource:?} {name}");
+    }
+    delete(&connection, &namespace_path(&shop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_at_the_same_time_shares_a_question() {
+    let Some(connection) = connect("number of reviews of rights").await else { return };
+    let rights: Arc<dyn Rights> = RightsReview::new(&connection);
+    let who = unique("carol");
+    let questions: Vec<_> = (0..50)
+        .map(|number| {
+            let (rights, caller) = (Arc::clone(&rights), user(&who));
+            tokio::spawn(async move {
+                let path = format!("app/{number}");
+                rights.check(&caller, right(Verb::Get, Resource::RepositoryAccesses, "default", &path)).await
+            })
+        })
+        .collect();
+    for question in questions {
+        assert_eq!(question.await.unwrap(), Verdict::NotGranted);
+    }
+    assert_eq!(connection.counters().get(Call::RulesReview, Outcome::Ok), 1, "one for all paths of a namespace");
+}

@@ -1,0 +1,102 @@
+//! A namespace of a real cluster for one test.
+
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::time::Duration;
+
+use cluster::{ConnectSettings, Connection};
+use futures_util::FutureExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::{Api, Client};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+/// Whatever a test waits for has happened by then.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) connection: Connection,
+    pub(crate) namespace: String,
+}
+
+/// Runs a test in a namespace of its own, and removes that whatever the test did.
+pub(crate) fn run(name: &str, test: impl AsyncFnOnce(World)) {
+    let Some(kubeconfig) = std::env::var_os("HOMEPORT_TEST_KUBECONFIG") else {
+        eprintln!("skipped: {name}: HOMEPORT_TEST_KUBECONFIG does not name a cluster");
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let settings = ConnectSettings { kubeconfig: Some(kubeconfig.into()), context: None };
+        let connection = Connection::connect(&settings).await.unwrap();
+        let namespace = format!("operator-{}", uuid::Uuid::new_v4());
+        let world = World { connection, namespace: namespace.clone() };
+        world.create_namespace().await;
+        let outcome = AssertUnwindSafe(test(world.clone())).catch_unwind().await;
+        world.delete_namespace().await;
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+    });
+}
+
+impl World {
+    pub(crate) fn client(&self) -> Client {
+        self.connection.client().clone()
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client(), &self.namespace)
+    }
+
+    pub(crate) async fn create<K>(&self, object: serde_json::Value) -> K
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        self.api().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+    }
+
+    /// Makes the namespace, and waits until one that had its name before is gone.
+    pub(crate) async fn create_namespace(&self) -> String {
+        let api: Api<Namespace> = Api::all(self.client());
+        let metadata = ObjectMeta { name: Some(self.namespace.clone()), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        let made = until("the namespace is made", async || api.create(&PostParams::default(), &namespace).await.ok());
+        made.await.metadata.uid.unwrap()
+    }
+
+    pub(crate) async fn delete_namespace(&self) {
+        let api: Api<Namespace> = Api::all(self.client());
+        let deleted = api.delete(&self.namespace, &DeleteParams::default()).await;
+        assert!(deleted.is_ok() || api.get_opt(&self.namespace).await.unwrap().is_none(), "{deleted:?}");
+    }
+
+    pub(crate) async fn is_gone(&self) {
+        let api: Api<Namespace> = Api::all(self.client());
+        let gone = async || api.get_opt(&self.namespace).await.unwrap().is_none().then_some(());
+        until("the namespace is gone", gone).await;
+    }
+}
+
+/// Looks until there is something to see.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        ticks.tick().await;
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+    }
+}

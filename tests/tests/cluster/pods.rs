@@ -1,0 +1,67 @@
+//! Pods that run an image of a registry.
+
+use crate::desk::Desk;
+use crate::kube::{Kube, until};
+use crate::material::{pack, rootfs};
+use anyhow::Result;
+
+/// Pushes an image that prints `says` and ends. `None`, with a line that says so, where a program is missing.
+/// The content is new each time: containerd would not pull layers that it has.
+pub(crate) fn push_image(desk: &Desk, to: &str, token: &str, says: &str) -> Result<Option<()>> {
+    let (Some(crane), Some(rootfs)) = (desk.tool("crane"), rootfs(desk)?) else { return Ok(None) };
+    std::fs::write(rootfs.join("says"), says)?;
+    let host = to.split('/').next().unwrap_or_default();
+    crane.feed(&format!("auth login --username token --password-stdin {host}"), token)?;
+    let layer = pack(desk, &rootfs, "image")?;
+    crane.ok(&format!("append --oci-empty-base --new_layer {} --new_tag {to}", layer.display()))?;
+    crane.ok(&format!("mutate {to} --set-platform linux/amd64 --entrypoint /bin/cat,/says --tag {to}"))?;
+    crane.ok(&format!("auth logout {host}"))?;
+    Ok(Some(()))
+}
+
+/// What a pod is made of.
+pub(crate) struct Pod<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) image: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) pull_secret: Option<&'a str>,
+}
+
+impl Pod<'_> {
+    /// Creates it.
+    pub(crate) fn create(&self, kube: &Kube) -> Result<()> {
+        let Self { namespace, name, image, account, .. } = self;
+        let secrets = self.pull_secret.map_or(String::new(), |name| format!(", imagePullSecrets: [{{name: {name}}}]"));
+        kube.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{restartPolicy: Never, terminationGracePeriodSeconds: 1, serviceAccountName: {account}{secrets}, \
+             containers: [{{name: main, image: '{image}', imagePullPolicy: Always}}]}}\n"
+        ))
+    }
+
+    /// Waits until it has ended well; what it printed.
+    pub(crate) fn output(&self, kube: &Kube) -> Result<String> {
+        let (namespace, name) = (self.namespace, self.name);
+        let waited = until("the pod has ended", || {
+            Ok(kube.field(&format!("-n {namespace} pod {name}"), ".status.phase")? == "Succeeded")
+        });
+        if let Err(error) = waited {
+            let seen = kube.ok(&format!("-n {namespace} describe pod {name}")).unwrap_or_default();
+            anyhow::bail!("{error}\n{seen}");
+        }
+        kube.ok(&format!("-n {namespace} logs {name}"))
+    }
+
+    /// Waits until its image could not be pulled; what the kubelet said.
+    pub(crate) fn refusal(&self, kube: &Kube) -> Result<String> {
+        let (namespace, name) = (self.namespace, self.name);
+        let mut said = String::new();
+        until("the image cannot be pulled", || {
+            let events = format!("-n {namespace} get events --field-selector involvedObject.name={name},reason=Failed");
+            said = kube.ok(&format!("{events} -o jsonpath={{.items[*].message}}"))?;
+            Ok(said.contains("Failed to pull image"))
+        })?;
+        Ok(said)
+    }
+}
