@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::cells::{Cell, Work};
+use super::cells::{Cell, Mode, Work};
 use super::measure::{Bench, Sample, timed, verify};
 use super::peers::{Kind, Peer};
-use super::plan::{self, PUSH};
+use super::plan::{self, PUSH, Plan};
+use super::scripts::Push;
 use super::store::{Content, Needs, TAGS};
 use crate::load::{self, Budget, Client};
 use crate::server::Server;
@@ -23,6 +24,8 @@ const AUTHORIZATION: &str = "Authorization: Basic YmVuY2g6YmVuY2gtcGFzc3dvcmQ=\r
 
 /// What a server does after its first answer belongs to its idle state.
 const SETTLE: Duration = Duration::from_millis(500);
+/// No upload is finished within [`TRANSFER_TIME`], and the room that is reserved for all of them is what a run asks for.
+const UPLOAD_BYTES: u64 = 256 << 20;
 /// Long enough for all transfers to be under way, and little enough on the disk.
 const TRANSFER_TIME: Duration = Duration::from_secs(8);
 
@@ -63,13 +66,12 @@ pub(super) fn memory_store(peer: &mut Peer) -> Result<Sample> {
 
 /// What each of many large transfers adds to the memory. They are broken off, not completed.
 pub(super) fn memory_transfers(bench: &Bench, cell: &Cell, peer: &mut Peer) -> Result<Sample> {
-    let work = match cell.work {
-        Work::MemoryUpload => Work::Push(super::cells::Size::Huge, super::cells::Mode::Patch),
-        other => other,
-    };
     let server = peer.restart()?;
     let (port, pid) = (server.port, server.pid());
-    let mut plan = plan::plan(&Cell { work, ..cell.clone() }, &bench.content, &mut Client::new(port), bench.seed)?;
+    let mut plan = match cell.work {
+        Work::MemoryUpload => Plan::of(Push::new(PUSH, UPLOAD_BYTES, Mode::Patch, cell.clients, bench.seed).0),
+        _ => plan::plan(cell, &bench.content, &mut Client::new(port), bench.seed)?,
+    };
     let before = memory(pid);
     let watch = Watch::start(pid);
     let budget = Budget { time: TRANSFER_TIME, least: cell.clients, limit: TRANSFER_TIME };
