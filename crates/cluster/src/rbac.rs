@@ -6,9 +6,8 @@ mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use access::{BindingKey, Caller, Rbac, Reply, Right, Rights, RoleKey, RoleProblem, Verdict};
+use access::{BindingKey, Rbac, RoleKey, RoleProblem};
 use tokio::sync::watch;
 
 use crate::connect::Connection;
@@ -20,8 +19,6 @@ use objects::{BindingObject, ClusterRole, ClusterRoleBinding, Role, RoleBinding,
 
 /// The four collections.
 const LISTS: u32 = 4;
-/// When to come back while the first lists are read.
-const READING_RETRY: Duration = Duration::from_secs(2);
 /// Problems of one role that are told; the rest is of the same kind.
 const WARNINGS_MAX: usize = 5;
 
@@ -83,16 +80,6 @@ impl RbacSource {
     async fn follow_bindings<K: BindingObject>(&self, feed: &Feed) {
         let mut list = List::default();
         follow::<K>(&self.connection, feed, |change| self.target.binding(&mut list, change)).await;
-    }
-}
-
-impl Rights for RbacSource {
-    fn check<'a>(&'a self, caller: &'a Caller, right: Right<'a>) -> Reply<'a, Verdict> {
-        // Half of the rules would refuse what the other half grants.
-        match self.is_ready() {
-            true => self.target.rbac.check(caller, right),
-            false => Reply::Ready(Verdict::Unavailable { retry_after: READING_RETRY }),
-        }
     }
 }
 

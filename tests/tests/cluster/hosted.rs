@@ -1,6 +1,7 @@
 //! The registry in a pod, from its own image, with what `homeport manifests` prints.
 
 use crate::desk::Desk;
+use crate::front::Front;
 use crate::kube::{Kube, Namespace, accesses, not_tested, until, with_pods};
 use crate::pods::{Pod, push_image};
 use crate::shipped_roles::{is, manifests};
@@ -51,9 +52,12 @@ impl<'a> Hosted<'a> {
         Ok(hosted)
     }
 
-    fn address(&self) -> Result<String> {
+    /// A way to the Service over the loopback, which is where clients send to.
+    fn front(&self) -> Result<Front> {
         let ip = self.kube.field(&format!("-n {} service homeport", self.home.name), ".spec.clusterIP")?;
-        Ok(format!("{ip}:5000"))
+        let front = Front::listen("127.0.0.1")?;
+        front.lead_to(Some(&format!("{ip}:5000")));
+        Ok(front)
     }
 }
 
@@ -81,7 +85,8 @@ fn the_registry_runs_in_a_pod_and_hosts_its_own_image() -> Result<()> {
     let Some(kube) = with_pods()? else { return Ok(()) };
     let Some(image) = image() else { return Ok(()) };
     let (desk, hosted) = (Desk::new()?, Hosted::start(&kube, &image)?);
-    let (project, address) = (kube.namespace()?, hosted.address()?);
+    let (project, front) = (kube.namespace()?, hosted.front()?);
+    let address = front.address();
     let token = project.owner()?;
     let client = Client::new(&format!("http://{address}")).authorization(&basic("token", &token));
     let repo = format!("{}/homeport", project.name);

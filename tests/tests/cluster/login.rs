@@ -14,7 +14,7 @@ use std::time::Duration;
 fn clients_sign_in_with_a_token_under_any_name() -> Result<()> {
     let Some(kube) = here()? else { return Ok(()) };
     let (desk, site, project) = (Desk::new()?, Site::start(&kube)?, kube.namespace()?);
-    let (token, host, name) = (project.owner()?, site.address(), &project.name);
+    let (token, host, name) = (project.owner()?, site.address()?, &project.name);
     if let Some(podman) = desk.tool("podman") {
         for user in ["token", "kubeadmin", "unused", "user-1"] {
             let said = podman.feed(&format!("login --tls-verify=false -u {user} --password-stdin {host}"), &token)?;

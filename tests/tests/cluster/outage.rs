@@ -279,7 +279,7 @@ fn nothing_is_deleted_without_proof() -> Result<()> {
     until("the observer may read", || Ok(matches!(Repository::new(&observer, &repo).pull()?.status, 200 | 404)))?;
     // Long enough for several rounds of the clean-up, each of which could delete.
     let logged = until_within(Duration::from_secs(30), "the clean-up says what is wrong", || {
-        Ok(site.log().contains("another cluster"))
+        Ok(site.log().contains("the store belongs to the cluster"))
     });
     assert_eq!(
         Repository::new(&observer, &repo).pull()?.status,

@@ -38,7 +38,9 @@ impl Drop for Operator {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
-        assert!(std::thread::panicking() || !self.log().contains("panicked"), "{}", self.log());
+        // Shown when the test fails.
+        println!("{}", self.log());
+        assert!(std::thread::panicking() || !self.log().contains("panicked"));
     }
 }
 
@@ -232,7 +234,7 @@ fn a_pod_runs_with_a_filled_secret() -> Result<()> {
     let owner = project.owner()?;
     until("may push", || Ok(Repository::new(&site.client(&owner), &repo).begin_push()?.status == 202))?;
     let says = format!("hello from {}", project.name);
-    if push_image(&desk, &format!("{}/{repo}:1", site.address()), &owner, &says)?.is_none() {
+    if push_image(&desk, &format!("{}/{repo}:1", site.address()?), &owner, &says)?.is_none() {
         return Ok(());
     }
     project.account("my-pull-sa")?;
@@ -272,7 +274,7 @@ fn a_pod_runs_with_the_secret_of_a_static_user() -> Result<()> {
     site.make_known()?;
     let (name, repo, owner) = (&project.name, format!("{}/ubuntu", project.name), project.owner()?);
     until("may push", || Ok(Repository::new(&site.client(&owner), &repo).begin_push()?.status == 202))?;
-    if push_image(&desk, &format!("{}/{repo}:1", site.address()), &owner, "ubuntu")?.is_none() {
+    if push_image(&desk, &format!("{}/{repo}:1", site.address()?), &owner, "ubuntu")?.is_none() {
         return Ok(());
     }
     for (secret, password) in [("right", "password123"), ("wrong", "wrong")] {

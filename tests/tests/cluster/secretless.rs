@@ -40,7 +40,7 @@ fn a_pod_pulls_with_its_own_account() -> Result<()> {
     let (owner, repo) = (project.owner()?, format!("{}/app", project.name));
     until("may push", || Ok(Repository::new(&site.client(&owner), &repo).begin_push()?.status == 202))?;
     let says = format!("no secret in {}", project.name);
-    if push_image(&desk, &format!("{}/{repo}:1", site.address()), &owner, &says)?.is_none() {
+    if push_image(&desk, &format!("{}/{repo}:1", site.address()?), &owner, &says)?.is_none() {
         return Ok(());
     }
     project.account("may")?;

@@ -5,7 +5,6 @@ use crate::kube::{Kube, Namespace, unique};
 use crate::shipped_roles::{is, manifests};
 use anyhow::{Context, Result};
 use e2e::{Answer, Client, Server};
-use std::io::Write;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -75,9 +74,9 @@ impl<'a> Site<'a> {
         server.kill().map(drop)
     }
 
-    /// `HOST:PORT` by address, for clients on this machine.
-    pub(crate) fn address(&self) -> String {
-        self.front.address().to_string()
+    /// `HOST:PORT` for clients on this machine. They send nothing elsewhere than to the loopback; new after each start.
+    pub(crate) fn address(&self) -> Result<String> {
+        Ok(self.server.as_ref().context("it runs")?.address().to_owned())
     }
 
     /// `HOST:PORT` by the name that the cluster knows after [`Site::make_known`].
@@ -128,9 +127,9 @@ impl Drop for Site<'_> {
             drop(self.kube.ok(&format!("delete {kind} {names} --ignore-not-found --wait=false")));
         }
         let log = self.log();
-        if std::thread::panicking() {
-            drop(writeln!(std::io::stderr(), "{log}"));
-        } else {
+        // Shown when the test fails.
+        println!("{log}");
+        if !std::thread::panicking() {
             check_log(&log);
         }
     }

@@ -12,8 +12,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("content", &["oci", "storage"]),
     ("access", &["oci"]),
+    ("cluster", &["oci", "access", "net"]),
+    ("operator", &["oci", "access", "cluster"]),
     ("registry", &["oci", "net", "content", "access", "storage"]),
-    ("app", &["oci", "net", "storage", "content", "access", "registry"]),
+    ("app", &["oci", "net", "storage", "content", "access", "cluster", "registry", "operator"]),
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<String>> {

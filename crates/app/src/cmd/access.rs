@@ -46,7 +46,7 @@ pub(crate) fn can_i(arguments: CanI) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            super::complain(&error);
+            super::complain(&first_line(&error));
             ExitCode::from(UNKNOWN)
         }
     }
@@ -65,6 +65,12 @@ fn answer(arguments: CanI) -> anyhow::Result<Answer> {
         list::list(&connection, &question.namespace).await
     })?;
     Ok(judge(&fill::rbac(objects), &question))
+}
+
+/// The reader of a kubeconfig shows the lines around a mistake, and credentials with them.
+fn first_line(error: &anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    anyhow::Error::msg(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Where kubectl looks. Of several files in the variable the first that exists counts; they are not merged.

@@ -66,7 +66,8 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(connection.reach()).run(connection.clone()));
     tasks.spawn(Arc::clone(&events).run());
-    let report = Arc::new(Report { connection: connection.clone(), metrics: Arc::clone(&metrics), leader: leader.clone() });
+    let report =
+        Arc::new(Report { connection: connection.clone(), metrics: Arc::clone(&metrics), leader: leader.clone() });
     tasks.spawn(pull_secrets::run(connection, Scope::Cluster, events, wanted, leader, metrics));
     let election = tokio::spawn(election.run(stopped(stopping.clone())));
     tracing::info!(version = super::version::VERSION, address, "operator runs");
@@ -124,11 +125,7 @@ impl Report {
 }
 
 impl Handler for Report {
-    fn call(
-        &self,
-        request: http::Request<hyper::body::Incoming>,
-        _connection: &Arc<net::Connection>,
-    ) -> HandlerFuture {
+    fn call(&self, request: http::Request<hyper::body::Incoming>, _connection: &Arc<net::Connection>) -> HandlerFuture {
         let (status, text) = match request.uri().path() {
             "/healthz" | "/livez" | "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
             "/metrics" => (StatusCode::OK, self.metrics()),

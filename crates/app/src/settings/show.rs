@@ -4,9 +4,9 @@
 
 use super::document::{Entry, Node, Origin, Value};
 use super::resolved::{
-    Anonymous, Auth, ClientAuth, Driver, Health, Http, IndexRules, Kubernetes, Level, Limits, Listen, Log, LogFormat, Metrics,
-    MetricsAccess, Pages, ProjectAccess, RequestLimit, RightsFrom, Settings, Storage, Tls, TlsVersion, Token, TokenRealm, Uploads,
-    UrlRules, User, Validation,
+    Anonymous, Auth, ClientAuth, Driver, Health, Http, IndexRules, Kubernetes, Level, Limits, Listen, Log, LogFormat,
+    Metrics, MetricsAccess, Pages, ProjectAccess, RequestLimit, RightsFrom, Settings, Storage, Tls, TlsVersion, Token,
+    TokenRealm, Uploads, UrlRules, User, Validation,
 };
 use super::value::show_duration;
 

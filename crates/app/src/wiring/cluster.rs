@@ -8,8 +8,8 @@ use access::{
 };
 use anyhow::Context;
 use cluster::{
-    Call, ConnectSettings, Connection, Events, LeaderElection, LeaseSettings, NamespaceSource, Outcome, RbacSource, RightsReview,
-    TokenReviews,
+    Call, ConnectSettings, Connection, Events, LeaderElection, LeaseSettings, NamespaceSource, Outcome, RbacSource,
+    RightsReview, TokenReviews,
 };
 use content::Store;
 use operator::namespaces;
@@ -46,12 +46,12 @@ impl Kubernetes {
         let connection = connect(settings).await?;
         let namespaces = NamespaceSource::new(&connection);
         let events = Events::new(&connection, COMPONENT, &instance());
-        let rbac = (settings.rights == RightsFrom::Rbac).then(|| {
-            RbacSource::new(&connection, Arc::new(Rbac::new()), Some(Arc::clone(&events)))
-        });
-        let rights: Arc<dyn Rights> = match &rbac {
-            Some(source) => Arc::clone(source) as Arc<dyn Rights>,
-            None => RightsReview::new(&connection),
+        let (rights, rbac): (Arc<dyn Rights>, _) = match settings.rights {
+            RightsFrom::Rbac => {
+                let rules = Arc::new(Rbac::new());
+                (Arc::clone(&rules) as _, Some(RbacSource::new(&connection, rules, Some(Arc::clone(&events)))))
+            }
+            RightsFrom::Review => (RightsReview::new(&connection), None),
         };
         let reach = Arc::clone(connection.reach()) as Arc<dyn Reach>;
         let known = Arc::clone(&namespaces) as Arc<dyn Namespaces>;
@@ -63,8 +63,9 @@ impl Kubernetes {
             stale_for: settings.stale_for,
         };
         let reviewer = TokenReviews::new(&connection, settings.audiences.clone());
-        let tokens =
-            ClusterTokens::new(reviewer, Arc::new(SystemClock::new()), limits, TOKENS).ok().context("the system has no random numbers")?;
+        let tokens = ClusterTokens::new(reviewer, Arc::new(SystemClock::new()), limits, TOKENS)
+            .ok()
+            .context("the system has no random numbers")?;
         let cleanup_metrics = Arc::<namespaces::Metrics>::default();
         let cluster = Arc::new(Cluster {
             tokens: Arc::new(tokens),

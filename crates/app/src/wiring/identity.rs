@@ -5,8 +5,8 @@ use super::secret::Secrets;
 use crate::settings::{self, Auth, Settings};
 use access::{
     AnonymousPolicy, AuthenticatedAllowAll, Authenticator, Authorizer, BySource, Chain, Clock, Directory,
-    EveryNamespaceExists, Htpasswd, Keys, Namespaces, PasswordLimits, Passwords, Problem, ProjectSpec, Projects, Source,
-    StaticUserSpec, StaticUsers, SystemClock, TokenAuthority, TokenSettings, Users, WithAnonymous,
+    EveryNamespaceExists, Htpasswd, Keys, Namespaces, PasswordLimits, Passwords, Problem, ProjectSpec, Projects,
+    Source, StaticUserSpec, StaticUsers, SystemClock, TokenAuthority, TokenSettings, Users, WithAnonymous,
 };
 use anyhow::Context;
 use registry::Identity;

@@ -19,6 +19,9 @@ use crate::support::{
     until_true, user,
 };
 
+/// How long a silent watch may go unnoticed: its own time and a grace of five seconds, and then a new beginning.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+
 /// A connection to an address where no cluster is.
 async fn connect_to(address: &str, dir: &Path) -> Connection {
     let path = dir.join("kubeconfig");
@@ -79,6 +82,8 @@ async fn somebody_listens_and_says_nothing() {
 struct Line {
     address: String,
     cut: watch::Sender<bool>,
+    /// Each change silences the connections that there are; new ones work.
+    silence: watch::Sender<()>,
     refused: Arc<AtomicBool>,
 }
 
@@ -87,11 +92,14 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (cut, is_cut) = watch::channel(false);
+        let (silence, is_silent) = watch::channel(());
         let refused = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&refused);
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (server, mut is_cut, noted) = (server.clone(), is_cut.clone(), Arc::clone(&noted));
+                let mut is_silent = is_silent.clone();
+                is_silent.mark_unchanged();
                 tokio::spawn(async move {
                     if *is_cut.borrow_and_update() {
                         noted.store(true, Ordering::SeqCst);
@@ -101,11 +109,13 @@ impl Line {
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
                         _ = is_cut.changed() => {}
+                        // Both ends stay open, and nothing is said any more.
+                        _ = is_silent.changed() => std::future::pending().await,
                     }
                 });
             }
         });
-        Self { address, cut, refused }
+        Self { address, cut, silence, refused }
     }
 }
 
@@ -164,4 +174,34 @@ async fn what_changed_meanwhile_counts_after_a_cut() {
     let current = until_true("what changed meanwhile", || !pulls("bob") && pulls("eve")).await;
     eprintln!("back after {back:?}, current {current:?} later");
     delete(&direct, &namespace_path(&shop)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_fell_silent_is_found_and_begun_anew() {
+    let Some(path) = kubeconfig("a watch that falls silent") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let direct = Connection::connect(&ConnectSettings { kubeconfig: Some(path.clone()), context: None }).await.unwrap();
+    let (line, connection) = through_a_line(path, dir.path()).await;
+    let source = NamespaceSource::new(&connection);
+    tokio::spawn(Arc::clone(&source).run());
+    tokio::time::timeout(PATIENCE, source.ready()).await.unwrap();
+    let (before, after) = (unique("before"), unique("after"));
+    namespace(&direct, &before).await;
+    until_true("watch", || matches!(source.state(&before), NamespaceState::Exists(_))).await;
+
+    line.silence.send(()).unwrap();
+    let began = Instant::now();
+    namespace(&direct, &after).await;
+    let mut changes = source.changes();
+    let seen = async {
+        while source.state(&after) == NamespaceState::Absent {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(SILENCE_MAX, seen).await.unwrap();
+    eprintln!("a silent watch is replaced after {:?}", began.elapsed());
+    assert!(began.elapsed() > Duration::from_secs(1), "the line was not silent");
+    for name in [before, after] {
+        delete(&direct, &namespace_path(&name)).await;
+    }
 }

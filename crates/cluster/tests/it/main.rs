@@ -10,3 +10,4 @@ mod rbac;
 mod rights_review;
 mod support;
 mod tokens;
+mod watch;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use access::{Rbac, Reply, Resource, Rights, Verb, Verdict};
-use cluster::{Connection, Events, RbacSource};
+use cluster::{Call, Connection, Events, Outcome, RbacSource};
 use serde_json::json;
 
 use crate::support::{
@@ -105,6 +105,8 @@ async fn a_trap_in_a_role_is_told_once_by_an_event_on_it() {
     let other = Events::new(&connection, "homeport", "other");
     tokio::spawn(Arc::clone(&other).run());
     started(&connection, Some(other)).await;
+    // Only when the other one has tried, too, is one Event a result.
+    until_true("refusal of the same event", || connection.counters().get(Call::Event, Outcome::Refused) > 0).await;
     let path = format!("/api/v1/namespaces/{shop}/events");
     let list = until("event", || async {
         let found = read(&connection, &path).await.unwrap();

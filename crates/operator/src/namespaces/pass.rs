@@ -8,7 +8,7 @@ use access::{Clock, NamespaceState};
 use futures_util::{StreamExt, stream};
 
 use super::content::{Cluster, ContentError, NamespaceContent, Owned, Standing};
-use super::decide::{self, Identity, Settings, Sight};
+use super::decide::{self, Identity, Removal, Settings, Sight};
 use super::metrics::Metrics;
 
 /// The namespace whose UID stands for the cluster. It is made with the cluster and cannot be deleted.
@@ -75,7 +75,7 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
         }
         let have: HashSet<String> = owned.iter().map(|owned| owned.namespace.clone()).collect();
         let owners = owned.len();
-        self.miss(owned).await;
+        self.miss(&stored, owned).await;
         let (due, again) = self.due(owners, self.clock.elapsed());
         let all_removed = self.remove(&stored, due).await;
         self.adopt(&have).await?;
@@ -124,14 +124,14 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
 
     /// Notes which owners are missed, and forgets those that are not. Memory gives a reason to ask; the time runs from the
     /// API server's answer on, lest a memory that is wrong take time from an owner that ends later.
-    async fn miss(&mut self, owned: Vec<Owned>) {
+    async fn miss(&mut self, stored: &str, owned: Vec<Owned>) {
         let this = &*self;
         let missed = stream::iter(owned)
             .filter(|owned| {
                 let sight = decide::sight(&owned.uid, &this.cluster.state(&owned.namespace));
                 std::future::ready(sight == Sight::Missed)
             })
-            .map(|owned| async move { Some((this.missed_since(&owned).await?, owned)) })
+            .map(|owned| async move { Some((this.missed_since(stored, &owned).await?, owned)) })
             .buffer_unordered(PARALLEL)
             .filter_map(std::future::ready)
             .map(|(since, owned)| (owned, since))
@@ -140,12 +140,24 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
         self.missed = missed;
     }
 
-    async fn missed_since(&self, owned: &Owned) -> Option<Duration> {
-        if let Some(since) = self.missed.get(owned) {
-            return Some(*since);
+    async fn missed_since(&self, stored: &str, owned: &Owned) -> Option<Duration> {
+        match self.missed.get(owned) {
+            Some(since) => Some(*since),
+            None => self.prove(stored, owned).await.map(|_| self.clock.elapsed()),
         }
+    }
+
+    /// Asks whether the owner is gone, whatever was known before. The cluster was the right one before this answer
+    /// (`try_pass`) and has to be after it, so that the answer is its own.
+    async fn prove(&self, stored: &str, owned: &Owned) -> Option<Removal> {
         let standing = self.cluster.standing(&owned.namespace, &owned.uid).await;
-        matches!(standing, Standing::Gone { .. }).then(|| self.clock.elapsed())
+        let identity = self.identity(stored).await;
+        let removal = decide::judge(owned, &identity, &standing);
+        if removal.is_none() {
+            let Owned { namespace, uid } = owned;
+            tracing::debug!(namespace, uid, ?standing, ?identity, "namespace is missed, but not proven to be gone");
+        }
+        removal
     }
 
     /// Removes what may be removed; tells whether that was all.
@@ -166,21 +178,8 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
     }
 
     async fn remove_one(&self, stored: &str, owned: &Owned) -> bool {
-        // Asked now, whatever was known before. The cluster was the right one before this answer (`try_pass`) and has to be
-        // after it, so that the answer is its own.
-        let standing = self.cluster.standing(&owned.namespace, &owned.uid).await;
-        let identity = self.identity(stored).await;
+        let Some(removal) = self.prove(stored, owned).await else { return false };
         let Owned { namespace, uid } = owned;
-        let Some(removal) = decide::judge(owned, &identity, &standing) else {
-            tracing::info!(
-                namespace,
-                uid,
-                ?standing,
-                ?identity,
-                "namespace is missed, but there is no proof that it is gone"
-            );
-            return false;
-        };
         match self.content.remove(&removal).await {
             Ok(()) => {
                 self.metrics.count_removed();

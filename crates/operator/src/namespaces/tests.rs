@@ -397,7 +397,7 @@ async fn take(shared: &Shared, cleaner: &mut Cleaner<Shared, Shared>, clock: &Ma
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// Whatever happens, nothing is removed without proof (`Shared::remove` checks it); and when everything is well again,
     /// nothing of a namespace that is gone is left.

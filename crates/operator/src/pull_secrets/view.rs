@@ -133,16 +133,15 @@ mod tests {
 
     #[test]
     fn data_are_not_shown() {
-        let mut secret = Secret::default();
-        secret.metadata = ObjectMeta {
+        let metadata = ObjectMeta {
             name: Some("pull".into()),
             namespace: Some("shop".into()),
             uid: Some("u".into()),
             resource_version: Some("1".into()),
             ..ObjectMeta::default()
         };
-        let data = k8s_openapi::ByteString(b"password".to_vec());
-        secret.data = Some([(names::DATA_KEY.to_owned(), data)].into());
+        let data = [(names::DATA_KEY.to_owned(), k8s_openapi::ByteString(b"password".to_vec()))];
+        let secret = Secret { metadata, data: Some(data.into()), ..Secret::default() };
         let view = SecretView::of(secret).unwrap();
         assert_eq!(view.data.0, b"password");
         assert!(!format!("{view:?}").contains("password"));

@@ -320,3 +320,42 @@ fn many_secrets_are_filled() {
         assert!(counts.soonest_end.is_some());
     });
 }
+
+#[test]
+fn the_rights_in_the_manifests_are_enough() {
+    run("the_rights_in_the_manifests_are_enough", async |world| {
+        let rules = json!([
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "patch", "delete"]},
+            {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        ]);
+        let operator = world.with_rights("operator", rules).await;
+        let controller = start(&operator, true);
+        world.secret("my-pull-secret", "my-pull-sa").await;
+        world.reported("my-pull-secret", "ServiceAccountNotFound").await;
+        world.account("my-pull-sa").await;
+        world.filled("my-pull-secret").await;
+        world.api::<ServiceAccount>().delete("my-pull-sa", &DeleteParams::default()).await.unwrap();
+        until("the Secret is gone", async || world.look("my-pull-secret").await.is_none().then_some(())).await;
+        assert_eq!((controller.metrics.counts().filled, controller.metrics.counts().errors), (1, 0));
+    });
+}
+
+#[test]
+fn a_missing_right_is_told() {
+    run("a_missing_right_is_told", async |world| {
+        let rules = json!([
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "patch", "delete"]},
+            {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        ]);
+        let operator = world.with_rights("operator", rules).await;
+        let controller = start(&operator, true);
+        world.account("my-pull-sa").await;
+        world.secret("my-pull-secret", "my-pull-sa").await;
+        let seen = world.reported("my-pull-secret", "TokenRequestFailed").await;
+        assert!(seen.get(names::STATUS).unwrap().contains("serviceaccounts/token"), "{:?}", seen.annotations);
+        assert_eq!((seen.token(), controller.metrics.counts().filled), (None, 0));
+    });
+}

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use cluster::{ConnectSettings, Connection};
 use futures_util::FutureExt;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +46,29 @@ pub(crate) fn run(name: &str, test: impl AsyncFnOnce(World)) {
 }
 
 impl World {
+    /// The same world for a ServiceAccount of the namespace that may do what `rules` say, there and nowhere else.
+    pub(crate) async fn with_rights(&self, account: &str, rules: serde_json::Value) -> Self {
+        let named = |rest: serde_json::Value| {
+            let mut object = serde_json::json!({"metadata": {"name": account}});
+            object.as_object_mut().unwrap().extend(rest.as_object().cloned().unwrap_or_default());
+            object
+        };
+        let _: ServiceAccount = self.create(named(serde_json::json!({}))).await;
+        let _: Role = self.create(named(serde_json::json!({ "rules": rules }))).await;
+        let subject = serde_json::json!({"kind": "ServiceAccount", "name": account, "namespace": self.namespace});
+        let role = serde_json::json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account});
+        let binding = serde_json::json!({"subjects": [subject], "roleRef": role});
+        let _: RoleBinding = self.create(named(binding)).await;
+        let mut kubeconfig = Kubeconfig::read_from(std::env::var_os("HOMEPORT_TEST_KUBECONFIG").unwrap()).unwrap();
+        for user in kubeconfig.auth_infos.iter_mut().filter_map(|user| user.auth_info.as_mut()) {
+            user.impersonate = Some(format!("system:serviceaccount:{}:{account}", self.namespace));
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        serde_json::to_writer(&file, &kubeconfig).unwrap();
+        let settings = ConnectSettings { kubeconfig: Some(file.path().to_owned()), context: None };
+        Self { connection: Connection::connect(&settings).await.unwrap(), namespace: self.namespace.clone() }
+    }
+
     pub(crate) fn client(&self) -> Client {
         self.connection.client().clone()
     }

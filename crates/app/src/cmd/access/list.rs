@@ -59,12 +59,11 @@ pub(super) struct Objects {
 }
 
 pub(super) async fn list(connection: &Connection, namespace: &str) -> anyhow::Result<Objects> {
-    let mut objects = Objects::default();
-    objects.roles = all(connection, "clusterroles", None).await?;
-    objects.bindings = all(connection, "clusterrolebindings", None).await?;
-    objects.roles.extend(all(connection, "roles", Some(namespace)).await?);
-    objects.bindings.extend(all(connection, "rolebindings", Some(namespace)).await?);
-    Ok(objects)
+    let mut roles = all(connection, "clusterroles", None).await?;
+    let mut bindings = all(connection, "clusterrolebindings", None).await?;
+    roles.extend(all(connection, "roles", Some(namespace)).await?);
+    bindings.extend(all(connection, "rolebindings", Some(namespace)).await?);
+    Ok(Objects { roles, bindings })
 }
 
 #[derive(Deserialize)]

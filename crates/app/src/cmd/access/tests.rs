@@ -93,6 +93,27 @@ fn a_missing_right_names_what_is_near_and_what_would_grant_it() {
     assert!(!judge(&rbac, &question("alice", "pull", "shop/frontend/web")).granted);
 }
 
+#[test]
+fn a_broken_kubeconfig_shows_no_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    std::fs::write(&file, "users: [{name: admin, user: {token: sesame}}\ncontexts: []\n").unwrap();
+    let arguments = CanI {
+        user: "alice".to_owned(),
+        verb: "pull".to_owned(),
+        target: "shop/app".to_owned(),
+        groups: Vec::new(),
+        kubeconfig: Some(file.clone()),
+        context: None,
+    };
+    let error = answer(arguments).err().unwrap();
+    let line = first_line(&error).to_string();
+    assert!(line.contains(&file.display().to_string()), "{line}");
+    assert!(!line.contains("sesame") && !line.contains('\n'), "{line}");
+    // Otherwise this test would prove nothing.
+    assert!(format!("{error:#}").contains("sesame"), "{error:#}");
+}
+
 /// The YAML is put into the rules, and the question again.
 #[test]
 fn what_is_advised_grants_the_right() {

@@ -22,7 +22,10 @@ pub(super) fn kubernetes(ctx: &mut Context<'_>, auth: &Auth) -> Option<Kubernete
     let written = ctx.root.find(SECTION).is_some_and(|section| !section.is_blank());
     match ctx.truth("homeport.kubernetes.enabled") {
         Some(false) if wanted => {
-            ctx.error("homeport.kubernetes.enabled", "is false, but auth.openshift needs the cluster; remove one of them");
+            ctx.error(
+                "homeport.kubernetes.enabled",
+                "is false, but auth.openshift needs the cluster; remove one of them",
+            );
             return None;
         }
         Some(false) => return None,

@@ -1,6 +1,8 @@
 //! OpenShift's section, and distribution's keys for services that Homeport does not use.
 
-use super::Kind::{Anything, Bool, Choice, Count, Duration, Integer, Secret, SecretList, Section, Span, Text, TextList};
+use super::Kind::{
+    Anything, Bool, Choice, Count, Duration, Integer, Secret, SecretList, Section, Span, Text, TextList,
+};
 use super::{Key, fixed, live, ours_fixed, refused, warned};
 
 const AUTHORIZATION: &[&str] = &["rbac", "review"];
@@ -58,14 +60,19 @@ pub(super) const KUBERNETES: &[Key] = &[
         "",
         "names (with port) by which clients reach this registry: pull secrets get an entry for each",
     ),
-    ours_fixed("homeport.kubernetes.pullSecrets.lifetime", Span, "24h", "life of a token in a pull secret; at least 10m"),
     ours_fixed(
-        "homeport.kubernetes.cleanup.enabled",
-        Bool,
-        "true",
-        "the content of a deleted namespace is removed",
+        "homeport.kubernetes.pullSecrets.lifetime",
+        Span,
+        "24h",
+        "life of a token in a pull secret; at least 10m",
     ),
-    ours_fixed("homeport.kubernetes.cleanup.interval", Span, "5m", "how often all namespaces are compared with the content"),
+    ours_fixed("homeport.kubernetes.cleanup.enabled", Bool, "true", "the content of a deleted namespace is removed"),
+    ours_fixed(
+        "homeport.kubernetes.cleanup.interval",
+        Span,
+        "5m",
+        "how often all namespaces are compared with the content",
+    ),
     ours_fixed(
         "homeport.kubernetes.namespace",
         Text,
