@@ -22,6 +22,8 @@ const SEEN: usize = 10_000;
 const REMOVAL_RETRY: Duration = Duration::from_secs(5);
 /// When to come back while the cluster's API does not answer.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
+/// Its UID stands for the cluster's.
+const CLUSTER: &str = "kube-system";
 /// Longest name of a namespace (RFC 1123 label).
 const LABEL_MAX: usize = 63;
 
@@ -82,7 +84,14 @@ impl Tenancy {
             }
             NamespaceState::Unknown => return Err(away()),
         };
-        if *store.claim_namespace(namespace, &uid.0).await?.uid != *uid.0 {
+        let owner = match store.namespace_owner(namespace).await? {
+            Some(owner) => owner,
+            None => {
+                self.check_cluster(store).await?;
+                store.claim_namespace(namespace, &uid.0).await?
+            }
+        };
+        if *owner.uid != *uid.0 {
             let text = format!(
                 "namespace {name:?} was deleted and made anew, and the old content is being removed; try again later"
             );
@@ -90,6 +99,17 @@ impl Tenancy {
         }
         self.remember(store, namespace, uid.clone());
         Ok(uid)
+    }
+
+    /// Owner records are of one cluster: the UIDs of another one would make all content look like that of the dead.
+    async fn check_cluster(&self, store: &Store) -> Result<()> {
+        let NamespaceState::Exists(uid) = self.confirm(CLUSTER).await else { return Err(away()) };
+        if *store.claim_cluster(&uid.0).await?.uid == *uid.0 {
+            return Ok(());
+        }
+        tracing::error!(uid = &*uid.0, "the content belongs to another cluster; see docs/kubernetes/install.md");
+        let text = "the content of this registry belongs to another cluster, new namespaces take no images";
+        Err(Error::unavailable(text, REMOVAL_RETRY))
     }
 
     /// A session that began for the namespace with the UID `owner` may go on.

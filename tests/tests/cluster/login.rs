@@ -32,13 +32,15 @@ fn clients_sign_in_with_a_token_under_any_name() -> Result<()> {
     if let Some(crane) = desk.tool("crane") {
         let image = format!("{host}/{name}/folder/app:1");
         let append = format!("append --new_layer {} --new_tag {image}", material::layer(&desk, "one")?.display());
-        assert!(crane.refused(&append)?.contains("UNAUTHORIZED"));
+        let said = crane.refused(&append)?;
+        assert!(said.to_uppercase().contains("UNAUTHORIZED"), "{said}");
         crane.feed(&format!("auth login -u token --password-stdin {host}"), &token)?;
         crane.ok(&append)?;
         crane.ok(&format!("validate --remote {image}"))?;
         assert!(crane.ok(&format!("catalog {host}"))?.contains(&format!("{name}/folder/app")));
         crane.ok(&format!("auth logout {host}"))?;
-        assert!(crane.refused(&format!("pull {image} x.tar"))?.contains("UNAUTHORIZED"));
+        let said = crane.refused(&format!("pull {image} x.tar"))?;
+        assert!(said.to_uppercase().contains("UNAUTHORIZED"), "{said}");
     }
     if let Some(skopeo) = desk.tool("skopeo") {
         let said = skopeo.feed(&format!("login --tls-verify=false -u any --password-stdin {host}"), &token)?;

@@ -23,7 +23,7 @@ struct Operator {
 impl Operator {
     fn start(site: &Site<'_>) -> Result<Self> {
         let mut command = Command::new(e2e::binary()?);
-        command.arg("operator").arg(site.operator_config()?);
+        command.arg("operator").arg(site.operator_config()?).args(["--listen", "127.0.0.1:0"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let log = collect(child.stderr.take().context("no standard error")?);
         Ok(Self { child, log })

@@ -154,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_nobody_waits_for_is_dropped_and_can_be_started_again() {
         let flights = Flights::<u8, u8>::default();
-        let forgotten = flight(flights.join(&1, || None, || std::future::pending()));
+        let forgotten = flight(flights.join(&1, || None, std::future::pending));
         assert_eq!(flights.len(), 1);
         drop(forgotten);
         assert!(flights.is_empty());

@@ -47,31 +47,43 @@ async fn all_pages_are_listed_and_then_watched() {
         let (connection, path) = (&connection, &path);
         async move { create(connection, path, &object).await }
     };
-    stream::iter((0..OBJECTS).map(|number| make(format!("listed-{number}")))).buffer_unordered(AT_ONCE).count().await;
+    stream::iter((0..OBJECTS).map(|number| make(format!("object-{number}")))).buffer_unordered(AT_ONCE).count().await;
 
     let seen = Mutex::new(Seen::default());
     let feed = connection.reach().feed("configmaps");
-    let ours = |object: &ConfigMap| object.metadata.namespace == space && object.metadata.name.starts_with("listed-");
+    let ours = |object: &ConfigMap| object.metadata.namespace == space && object.metadata.name.starts_with("object-");
     let watched = follow::<ConfigMap>(&connection, &feed, |change| {
         let mut seen = seen.lock().unwrap();
-        match change {
-            Change::Start => seen.starts += 1,
-            Change::Complete => seen.complete = true,
-            Change::Listed(object) if ours(&object) => drop(seen.listed.insert(object.metadata.name)),
-            Change::Applied(object) if object.metadata.namespace == space => {
-                drop(seen.applied.insert(object.metadata.name))
+        let names = match &change {
+            Change::Start => {
+                seen.starts += 1;
+                return;
             }
-            Change::Deleted(object) if ours(&object) => drop(seen.deleted.insert(object.metadata.name)),
-            _ => {}
+            Change::Complete => {
+                seen.complete = true;
+                return;
+            }
+            Change::Listed(_) => &mut seen.listed,
+            Change::Applied(_) => &mut seen.applied,
+            Change::Deleted(_) => &mut seen.deleted,
+        };
+        if let Change::Listed(object) | Change::Applied(object) | Change::Deleted(object) = change
+            && ours(&object)
+        {
+            names.insert(object.metadata.name);
         }
     });
     let checks = async {
         until_true("the list", || seen.lock().unwrap().complete).await;
-        assert_eq!((seen.lock().unwrap().starts, seen.lock().unwrap().listed.len()), (1, OBJECTS));
-        make("watched".into()).await;
-        until_true("an addition", || seen.lock().unwrap().applied.contains("watched")).await;
-        delete(&connection, &format!("{path}/listed-7")).await;
-        until_true("a removal", || seen.lock().unwrap().deleted.contains("listed-7")).await;
+        let (starts, listed) = {
+            let seen = seen.lock().unwrap();
+            (seen.starts, seen.listed.len())
+        };
+        assert_eq!((starts, listed), (1, OBJECTS));
+        make("object-new".into()).await;
+        until_true("an addition", || seen.lock().unwrap().applied.contains("object-new")).await;
+        delete(&connection, &format!("{path}/object-7")).await;
+        until_true("a removal", || seen.lock().unwrap().deleted.contains("object-7")).await;
     };
     tokio::select! {
         () = watched => panic!("a watch does not end"),

@@ -1,6 +1,7 @@
 //! A namespace of a real cluster for one test.
 
 use std::fmt::Debug;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub(crate) struct World {
 /// Runs a test in a namespace of its own, and removes that whatever the test did.
 pub(crate) fn run(name: &str, test: impl AsyncFnOnce(World)) {
     let Some(kubeconfig) = std::env::var_os("HOMEPORT_TEST_KUBECONFIG") else {
-        eprintln!("skipped: {name}: HOMEPORT_TEST_KUBECONFIG does not name a cluster");
+        // Not `eprintln!`, which is not shown for tests that pass.
+        writeln!(std::io::stderr(), "skipped: {name}: HOMEPORT_TEST_KUBECONFIG does not name a cluster").unwrap();
         return;
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

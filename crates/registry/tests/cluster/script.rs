@@ -26,7 +26,10 @@ impl Script {
         let rbac = Rbac::new();
         rbac.set_complete();
         Self {
-            namespaces: Mutex::default(),
+            namespaces: Mutex::new(HashMap::from([(
+                "kube-system".to_owned(),
+                NamespaceState::Exists(NamespaceUid("cluster".into())),
+            )])),
             rbac,
             roles: AtomicUsize::new(0),
             revoked: Mutex::default(),

@@ -240,3 +240,16 @@ async fn a_damaged_owner_record_serves_nobody() {
     let catalog = world.ci("GET", "/v2/_catalog", b"").await.json();
     assert_eq!(catalog["repositories"], serde_json::json!(["toys/car"]));
 }
+
+#[tokio::test]
+async fn content_of_another_cluster_is_not_claimed() {
+    let world = World::new().await;
+    world.push("shop/app", "v1").await;
+    world.script.exists("kube-system", "another");
+    world.script.exists("new", "n1");
+    world.script.grant(user(CI), &ALL, "new", "**");
+    let answer = world.ci("POST", "/v2/new/app/blobs/uploads/", BLOB).await;
+    assert_eq!(answer.refusal(), refusal(503, "UNAVAILABLE"), "{}", answer.body);
+    assert!(answer.message().contains("another cluster"), "{}", answer.body);
+    assert_eq!(world.owner("new").await, None);
+}
