@@ -45,10 +45,12 @@ fn targets(log: &Log) -> Targets {
     // Other people's crates are only interesting when they complain.
     let others = level.min(LevelFilter::WARN);
     let mut targets = Targets::new().with_default(others);
-    for ours in ["homeport", "content", "net", "registry", "storage", "audit"] {
+    for ours in ["homeport", "cluster", "content", "net", "operator", "registry", "storage", "audit"] {
         targets = targets.with_target(ours, level);
     }
-    targets.with_target("access", level)
+    // It complains of every call that fails, and who called does so too.
+    let client = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
+    targets.with_target("kube_client", client).with_target("access", level)
 }
 
 struct Lines {

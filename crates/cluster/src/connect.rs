@@ -35,12 +35,12 @@ pub enum ConnectError {
     )]
     NotInCluster(#[source] InClusterError),
     /// The file cannot be used.
-    #[error("kubeconfig {} cannot be used", path.display())]
+    #[error("kubeconfig {} cannot be used: {reason}", path.display())]
     Kubeconfig {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: Box<KubeconfigError>,
+        /// What is wrong with it, in one line: further ones quote the file, and what is secret in it.
+        reason: String,
     },
     /// Certificates or credentials of the configuration cannot be used.
     #[error("credentials for the cluster cannot be used")]
@@ -116,7 +116,10 @@ async fn from_file(path: PathBuf, context: Option<String>) -> Result<Config, Con
         Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
         Err(error) => Err(error),
     };
-    read.map_err(|source| ConnectError::Kubeconfig { path, source: Box::new(source) })
+    read.map_err(|error: KubeconfigError| {
+        let reason = crate::call::chain(&error).lines().next().unwrap_or_default().to_owned();
+        ConnectError::Kubeconfig { path, reason }
+    })
 }
 
 #[cfg(test)]
@@ -131,7 +134,17 @@ mod tests {
         }
         let settings = ConnectSettings { kubeconfig: Some("/does/not/exist".into()), context: None };
         let missing = Connection::connect(&settings).await.err().unwrap();
-        assert_eq!(missing.to_string(), "kubeconfig /does/not/exist cannot be used");
-        assert!(crate::call::chain(&missing).contains("No such file"), "{}", crate::call::chain(&missing));
+        let text = crate::call::chain(&missing);
+        assert!(text.starts_with("kubeconfig /does/not/exist cannot be used: "), "{text}");
+        assert!(text.contains("No such file"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn errors_do_not_quote_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "users:\n- name: a\n  user: {token: SECRET\n  b: [\n").unwrap();
+        let settings = ConnectSettings { kubeconfig: Some(file.path().to_owned()), context: None };
+        let text = crate::call::chain(&Connection::connect(&settings).await.err().unwrap());
+        assert!(!text.contains("SECRET") && !text.contains('\n'), "{text}");
     }
 }

@@ -77,8 +77,7 @@ fn name_tricks() -> Result<()> {
     let (site, mine, theirs) = (Site::start(&kube)?, kube.namespace()?, kube.namespace()?);
     let repo = format!("{}/secret", theirs.name);
     let victim = site.client(&theirs.owner()?);
-    until("may push", || Ok(Repository::new(&victim, &repo).begin_push()?.status == 202))?;
-    Repository::new(&victim, &repo).push(1)?;
+    Repository::new(&victim, &repo).first_push(1)?;
     let caller = site.client(&mine.owner()?);
     let before = catalog(&victim)?;
     let (a, b) = (&mine.name, &theirs.name);

@@ -15,6 +15,8 @@ fn clients_sign_in_with_a_token_under_any_name() -> Result<()> {
     let Some(kube) = here()? else { return Ok(()) };
     let (desk, site, project) = (Desk::new()?, Site::start(&kube)?, kube.namespace()?);
     let (token, host, name) = (project.owner()?, site.address()?, &project.name);
+    let (client, repo) = (site.client(&token), format!("{name}/folder/app"));
+    until("may push", || Ok(Repository::new(&client, &repo).begin_push()?.status == 202))?;
     if let Some(podman) = desk.tool("podman") {
         for user in ["token", "kubeadmin", "unused", "user-1"] {
             let said = podman.feed(&format!("login --tls-verify=false -u {user} --password-stdin {host}"), &token)?;
@@ -103,7 +105,7 @@ fn a_caller_without_rights_signs_in_and_reads_the_catalog() -> Result<()> {
     let Some(kube) = here()? else { return Ok(()) };
     let (site, project) = (Site::start(&kube)?, kube.namespace()?);
     let repo = format!("{}/app", project.name);
-    Repository::new(&site.client(&project.owner()?), &repo).push(1)?;
+    Repository::new(&site.client(&project.owner()?), &repo).first_push(1)?;
     let client = site.client(&project.account("nothing")?);
     assert_eq!(client.get("/v2/")?.status, 200);
     assert_eq!(catalog(&client)?, [repo.as_str()]);
@@ -157,7 +159,8 @@ fn tokens_and_static_users_side_by_side() -> Result<()> {
     let user = site.nobody().authorization(&basic("user-1", "password123"));
     let repo = format!("{}/app", project.name);
     Repository::new(&user, &repo).push(1)?;
-    assert_eq!(Repository::new(&site.client(&project.owner()?), &repo).pull()?.status, 200);
+    let owner = site.client(&project.owner()?);
+    until("the token may pull", || Ok(Repository::new(&owner, &repo).pull()?.status == 200))?;
     refused(&site.nobody().authorization(&basic("user-1", "wrong")).get("/v2/")?, 401, "UNAUTHORIZED");
 
     // Without its namespace a static user may read, and no more.

@@ -48,14 +48,12 @@ fn content_goes_with_its_namespace_and_stays_away() -> Result<()> {
     let (site, project, other) = (Site::start(&kube)?, kube.namespace()?, kube.namespace()?);
     let client = site.client(&project.owner()?);
     let (near, deep) = (format!("{}/a", project.name), format!("{}/x/y/b", project.name));
-    until("may push", || Ok(Repository::new(&client, &near).begin_push()?.status == 202))?;
-    Repository::new(&client, &near).push(1)?;
+    Repository::new(&client, &near).first_push(1)?;
     Repository::new(&client, &deep).push(2)?;
     // The same layers in a namespace that stays.
     let stays = site.client(&other.owner()?);
     let kept = format!("{}/a", other.name);
-    until("may push", || Ok(Repository::new(&stays, &kept).begin_push()?.status == 202))?;
-    Repository::new(&stays, &kept).push(1)?;
+    Repository::new(&stays, &kept).first_push(1)?;
 
     let uid = project.uid()?;
     kube.delete_namespace(&project.name)?;
@@ -102,8 +100,7 @@ fn a_namespace_deleted_while_no_registry_runs() -> Result<()> {
     for namespace in [&gone, &replaced] {
         let client = site.client(&namespace.owner()?);
         let repo = format!("{}/app", namespace.name);
-        until("may push", || Ok(Repository::new(&client, &repo).begin_push()?.status == 202))?;
-        Repository::new(&client, &repo).push(1)?;
+        Repository::new(&client, &repo).first_push(1)?;
     }
     assert_eq!(catalog(&watcher)?.len(), 2);
     site.kill()?;

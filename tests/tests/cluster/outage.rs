@@ -166,8 +166,7 @@ fn known_callers_go_on_pulling_while_the_api_server_is_away() -> Result<()> {
     let token = project.owner()?;
     for site in [&site, &forgetful] {
         let owner = site.client(&token);
-        until("may push", || Ok(Repository::new(&owner, &repo).begin_push()?.status == 202))?;
-        Repository::new(&owner, &repo).push(1)?;
+        Repository::new(&owner, &repo).first_push(1)?;
     }
     let unknown = project.token("owner")?;
 
@@ -228,8 +227,7 @@ fn an_api_server_that_hangs() -> Result<()> {
     let (site, project) = (Site::start_with(kube, "    tokenTTL: 1s\n", "")?, kube.namespace()?);
     let (token, repo) = (project.owner()?, format!("{}/app", project.name));
     let client = site.client(&token);
-    until("may push", || Ok(Repository::new(&client, &repo).begin_push()?.status == 202))?;
-    Repository::new(&client, &repo).push(1)?;
+    Repository::new(&client, &repo).first_push(1)?;
     let unknown = project.token("owner")?;
     let (pid, _) = alone.processes()?;
     alone.signal("STOP", &pid)?;
@@ -260,8 +258,7 @@ fn nothing_is_deleted_without_proof() -> Result<()> {
     let (mut site, project) = (Site::start_with(kube, settings, "")?, kube.namespace()?);
     let (token, repo) = (project.owner()?, format!("{}/app", project.name));
     let client = site.client(&token);
-    until("may push", || Ok(Repository::new(&client, &repo).begin_push()?.status == 202))?;
-    Repository::new(&client, &repo).push(1)?;
+    Repository::new(&client, &repo).first_push(1)?;
     // Another cluster at the same address: none of the namespaces, and no content of it may go.
     site.kill()?;
     alone.cluster.down()?;

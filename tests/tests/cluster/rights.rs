@@ -122,7 +122,7 @@ fn verbs() -> Result<()> {
         let (account, repo) = (format!("v{index}"), format!("{}/v{index}", project.name));
         let client = site.client(&project.account(&account)?);
         project.grant(&account, &accesses(verbs, ""))?;
-        Repository::new(&owner, &repo).push(1)?;
+        Repository::new(&owner, &repo).first_push(1)?;
         let repository = Repository::new(&client, &repo);
         if pull || push || delete {
             until_within(SOON * 2, "the Role counts", || {
@@ -224,7 +224,7 @@ fn rules_of_openshift() -> Result<()> {
     let (site, project) = (Site::start(&kube)?, kube.namespace()?);
     let owner = site.client(&project.owner()?);
     for path in ["app", "other"] {
-        Repository::new(&owner, format!("{}/{path}", project.name)).push(1)?;
+        Repository::new(&owner, format!("{}/{path}", project.name)).first_push(1)?;
     }
     let table = [
         ("viewer", layers("image.openshift.io", "get", ""), [true, false, true, false]),
@@ -261,7 +261,7 @@ fn a_change_counts_within_a_second() -> Result<()> {
     let Some(kube) = here()? else { return Ok(()) };
     let (site, project) = (Site::start_with(&kube, "", "")?, kube.namespace()?);
     let repo = format!("{}/app", project.name);
-    Repository::new(&site.client(&project.owner()?), &repo).push(1)?;
+    Repository::new(&site.client(&project.owner()?), &repo).first_push(1)?;
     let client = site.client(&project.account("caller")?);
     let repository = Repository::new(&client, &repo);
     refused(&repository.pull()?, 403, "DENIED");
@@ -368,12 +368,10 @@ fn a_filtered_catalog() -> Result<()> {
     let (owner, other) = (site.client(&one.owner()?), site.client(&two.owner()?));
     let mut ours = vec![format!("{}/a", one.name), format!("{}/folder/b", one.name)];
     for repo in &ours {
-        until("may push", || Ok(Repository::new(&owner, repo).begin_push()?.status == 202))?;
-        Repository::new(&owner, repo).push(1)?;
+        Repository::new(&owner, repo).first_push(1)?;
     }
     let theirs = format!("{}/c", two.name);
-    until("may push", || Ok(Repository::new(&other, &theirs).begin_push()?.status == 202))?;
-    Repository::new(&other, &theirs).push(2)?;
+    Repository::new(&other, &theirs).first_push(2)?;
     ours.sort();
     assert_eq!(catalog(&owner)?, ours);
     assert_eq!(catalog(&other)?, [theirs.as_str()]);

@@ -1,7 +1,7 @@
 //! A registry of one test that is part of the cluster.
 
 use crate::front::Front;
-use crate::kube::{Kube, Namespace, unique};
+use crate::kube::{Kube, Namespace, unique, until};
 use crate::shipped_roles::{is, manifests};
 use anyhow::{Context, Result};
 use e2e::{Answer, Client, Server};
@@ -165,6 +165,12 @@ impl<'c> Repository<'c> {
     /// Pushes a small image under the tag `1`; different bytes for each seed.
     pub(crate) fn push(&self, seed: u64) -> Result<String> {
         self.client.push_image(&self.name, "1", &e2e::Image::new(seed, &[2000]))
+    }
+
+    /// The same for who was given the right to push a moment ago.
+    pub(crate) fn first_push(&self, seed: u64) -> Result<String> {
+        until("may push", || Ok(self.begin_push()?.status == 202))?;
+        self.push(seed)
     }
 }
 
