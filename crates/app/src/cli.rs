@@ -15,7 +15,7 @@ Examples:
   homeport serve --listen :5000 --data /srv/registry
   homeport config check config.yml          tells what is wrong with a configuration
   homeport passwd alice                     asks for a password, prints a line for users or htpasswd
-  homeport manifests --image IMAGE          everything to run it in a cluster, for kubectl apply -f -
+  homeport manifests --image IMAGE          everything to run it in a cluster, for kubectl apply --server-side -f -
   homeport access can-i shop:ci push shop/app
                                             tells which binding grants it, or what is missing";
 
@@ -95,6 +95,8 @@ struct Serve {
     /// Key of the TLS certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<String>,
+    #[command(flatten)]
+    place: Place,
     /// Refuse everything that changes something
     #[arg(long)]
     read_only: bool,
@@ -116,6 +118,17 @@ Reads Roles and bindings with your credentials and judges as the registry does; 
 yes, 1 for no, 2 when it could not find out.
 Reference: docs/kubernetes/rights.md";
 
+/// Where the cluster is.
+#[derive(Args)]
+struct Place {
+    /// Be part of the cluster of this kubeconfig file; in a pod the configuration alone suffices
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<String>,
+    /// Context in that file
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    context: Option<String>,
+}
+
 #[derive(Args)]
 struct Operator {
     /// Configuration file (YAML), the registry's
@@ -123,6 +136,8 @@ struct Operator {
     /// Address of /livez, /readyz and /metrics
     #[arg(long, value_name = "HOST:PORT", default_value = ":8080")]
     listen: String,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Subcommand)]
@@ -152,6 +167,8 @@ impl Serve {
             users: self.users,
             tls_cert: self.tls_cert,
             tls_key: self.tls_key,
+            kubeconfig: self.place.kubeconfig,
+            context: self.place.context,
             read_only: self.read_only,
         };
         (configuration(self.config), flags)
@@ -173,7 +190,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Passwd { name, cost } => cmd::passwd::run(name.as_deref(), cost),
         Command::Access { command: Access::CanI(arguments) } => return cmd::access::can_i(arguments),
         Command::Manifests(flags) => cmd::manifests::run(*flags),
-        Command::Operator(Operator { config, listen }) => cmd::operator::run(configuration(config), &listen),
+        Command::Operator(Operator { config, listen, place: Place { kubeconfig, context } }) => {
+            let flags = Flags { kubeconfig, context, ..Flags::default() };
+            cmd::operator::run(configuration(config), &listen, &flags)
+        }
         Command::CredentialProvider => cmd::credential_provider::run(),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "homeport", &mut std::io::stdout());

@@ -48,9 +48,8 @@ fn targets(log: &Log) -> Targets {
     for ours in ["homeport", "cluster", "content", "net", "operator", "registry", "storage", "audit"] {
         targets = targets.with_target(ours, level);
     }
-    // It complains of every call that fails, and who called does so too.
-    let client = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
-    targets.with_target("kube_client", client).with_target("access", level)
+    // It complains of every call that fails, as who called does, and quotes answers, which may hold tokens.
+    targets.with_target("kube_client", LevelFilter::OFF).with_target("access", level)
 }
 
 struct Lines {

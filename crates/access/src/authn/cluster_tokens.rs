@@ -267,6 +267,12 @@ impl Inner {
                     tracing::debug!(reason, "token of the cluster refused");
                     inner.refuse(key)
                 }
+                // Not stale either: whoever asks much could keep a revoked token alive by that.
+                Err(ReviewError::Busy { retry_after }) => {
+                    count(&inner.counters.errors);
+                    tracing::debug!("too many reviews of tokens at once");
+                    Err(AuthError::Unavailable { retry_after })
+                }
                 Err(ReviewError::Unavailable { reason, retry_after }) => {
                     count(&inner.counters.errors);
                     // Who watches over the connection says so once; this would come with every request.

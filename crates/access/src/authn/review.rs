@@ -25,6 +25,11 @@ pub struct Reviewed {
 pub enum ReviewError {
     /// The token proves nothing: wrong, ended, revoked or meant for somebody else. The reason is for the log.
     Rejected(String),
+    /// There are too many questions at once; the cluster was not asked. What is remembered does not become good by that.
+    Busy {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
     /// The cluster does not answer. The reason is for the log.
     Unavailable {
         /// What happened.

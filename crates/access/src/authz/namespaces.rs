@@ -35,6 +35,12 @@ pub trait Namespaces: Send + Sync {
     fn confirm<'a>(&'a self, namespace: &'a str) -> Reply<'a, NamespaceState> {
         Reply::Ready(self.state(namespace))
     }
+
+    /// The same, and an answer `Exists` is not older than a second either: what is written for a namespace must not be
+    /// taken for what its predecessor has left.
+    fn confirm_now<'a>(&'a self, namespace: &'a str) -> Reply<'a, NamespaceState> {
+        self.confirm(namespace)
+    }
 }
 
 /// The state that a write relies on: memory says yes at once, and no only with the cluster's word.

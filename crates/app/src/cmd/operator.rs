@@ -3,6 +3,7 @@
 use crate::logging::Logging;
 use crate::settings::{self, Flags, Kubernetes, Settings};
 use crate::wiring;
+use access::Reach;
 use anyhow::Context;
 use cluster::{Connection, Events, LeaderElection, LeaseSettings};
 use http::{Response, StatusCode, header};
@@ -22,8 +23,8 @@ const THREADS: usize = 2;
 /// Probes that wait to be accepted.
 const BACKLOG: u32 = 64;
 
-pub(crate) fn run(config: Option<PathBuf>, listen: &str) -> anyhow::Result<()> {
-    let (settings, warnings) = settings::load(config.as_deref(), std::env::vars(), &Flags::default())?;
+pub(crate) fn run(config: Option<PathBuf>, listen: &str, flags: &Flags) -> anyhow::Result<()> {
+    let (settings, warnings) = settings::load(config.as_deref(), std::env::vars(), flags)?;
     let _logging = Logging::start(&settings.log)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -71,10 +72,13 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
     tasks.spawn(pull_secrets::run(connection, Scope::Cluster, events, wanted, leader, metrics));
     let election = tokio::spawn(election.run(stopped(stopping.clone())));
     tracing::info!(version = super::version::VERSION, address, "operator runs");
+    let mut failed = false;
     let shutdown = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // All of them run for ever; whoever started us starts us again.
+            _ = tasks.join_next() => failed = true,
         }
         tracing::info!("stopping");
         // Nobody listens when everything has ended already.
@@ -84,6 +88,9 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
     // The lease is given back, so that the next one need not wait.
     drop(election.await);
     tasks.shutdown().await;
+    if failed {
+        anyhow::bail!("a controller ended by itself, which is a defect of homeport; the log says why");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -126,7 +133,11 @@ impl Report {
 
 impl Handler for Report {
     fn call(&self, request: http::Request<hyper::body::Incoming>, _connection: &Arc<net::Connection>) -> HandlerFuture {
+        let away = self.connection.reach().away_for();
         let (status, text) = match request.uri().path() {
+            "/readyz" if away.is_some() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not ready: the API server does not answer\n".to_owned())
+            }
             "/healthz" | "/livez" | "/readyz" => (StatusCode::OK, "ok\n".to_owned()),
             "/metrics" => (StatusCode::OK, self.metrics()),
             _ => (StatusCode::NOT_FOUND, "nothing is here but /livez, /readyz and /metrics\n".to_owned()),

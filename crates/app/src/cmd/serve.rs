@@ -88,20 +88,27 @@ async fn serve(
     let mut tasks = Tasks::start(&registry, &settings, kubernetes, reload);
     let service = Arc::new(Service::new(Arc::clone(&registry)));
     let serve_settings = wiring::serve_settings(&settings);
+    let mut failed = false;
     let shutdown = async {
-        wait_for_signal(signals.terminate, signals.interrupt).await;
+        tokio::select! {
+            () = wait_for_signal(signals.terminate, signals.interrupt) => {}
+            () = tasks.ended() => failed = true,
+        }
         tracing::info!("stopping: running requests are finished first");
         registry.health.stop();
     };
     let served = net::serve(listener, tls, service, serve_settings, shutdown).await;
     // Without a debug listener nobody listens.
     let _ = stop.send(true);
-    tasks.stop();
+    tasks.stop().await;
     if let Some(debug) = debug {
         drop(debug.await);
     }
     driver.close().await.context("cannot leave the data folder in order; the next start repairs it")?;
     tracing::info!(connections = served.accepted, cut = served.cut, "stopped");
+    if failed {
+        anyhow::bail!("a task ended by itself, which is a defect of homeport; the log says why");
+    }
     Ok(())
 }
 

@@ -43,6 +43,10 @@ pub(crate) struct Flags {
     pub(crate) tls_cert: Option<String>,
     /// `--tls-key`: `http.tls.key`
     pub(crate) tls_key: Option<String>,
+    /// `--kubeconfig`: `homeport.kubernetes.kubeconfig`
+    pub(crate) kubeconfig: Option<String>,
+    /// `--context`: `homeport.kubernetes.context`
+    pub(crate) context: Option<String>,
     /// `--read-only`: `homeport.readOnly`
     pub(crate) read_only: bool,
 }
@@ -57,7 +61,19 @@ enum Step {
 }
 
 pub(crate) fn apply_flags(root: &mut Node, flags: &Flags, report: &mut Report) {
-    let Flags { listen, data, log_level, log_format, anonymous, users, tls_cert, tls_key, read_only } = flags;
+    let Flags {
+        listen,
+        data,
+        log_level,
+        log_format,
+        anonymous,
+        users,
+        tls_cert,
+        tls_key,
+        kubeconfig,
+        context,
+        read_only,
+    } = flags;
     let values = [
         ("--listen", "http.addr", listen.as_deref()),
         ("--data", "storage.filesystem.rootdirectory", data.as_deref()),
@@ -67,6 +83,8 @@ pub(crate) fn apply_flags(root: &mut Node, flags: &Flags, report: &mut Report) {
         ("--users", "homeport.usersFile", users.as_deref()),
         ("--tls-cert", "http.tls.certificate", tls_cert.as_deref()),
         ("--tls-key", "http.tls.key", tls_key.as_deref()),
+        ("--kubeconfig", "homeport.kubernetes.kubeconfig", kubeconfig.as_deref()),
+        ("--context", "homeport.kubernetes.context", context.as_deref()),
         ("--read-only", "homeport.readOnly", read_only.then_some("true")),
     ];
     for (flag, path, text) in values {

@@ -17,12 +17,15 @@ use registry::{Cluster, Tenancy};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Tokens that are remembered.
 const TOKENS: usize = 10_000;
 /// Who removes what namespaces have left.
 const LEASE: &str = "homeport-namespaces";
+/// An API server that does not answer must not hold up the end.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// What reports by Events.
 const COMPONENT: &str = "homeport";
 
@@ -111,26 +114,42 @@ impl Kubernetes {
             .then_some("cluster: its roles and bindings have not been read yet")
     }
 
-    /// Follows the cluster. The clean-up needs a store that can be written.
-    pub(crate) fn start(&self, tasks: &mut JoinSet<()>, store: &Arc<Store>, writable: bool) {
+    /// Follows the cluster. The clean-up needs a store that can be written; who does it may be told to let go.
+    pub(crate) fn start(&self, tasks: &mut JoinSet<()>, store: &Arc<Store>, writable: bool) -> Option<Leadership> {
         tasks.spawn(Arc::clone(self.connection.reach()).run(self.connection.clone()));
         tasks.spawn(Arc::clone(&self.namespaces).run());
         tasks.spawn(Arc::clone(&self.events).run());
         if let Some(rbac) = &self.rbac {
             tasks.spawn(Arc::clone(rbac).run());
         }
-        if let Some(interval) = self.cleanup.filter(|_| writable) {
-            let lease = LeaseSettings::new(&self.lease_namespace, LEASE, &instance());
-            let (election, leader) = LeaderElection::new(&self.connection, lease);
-            tasks.spawn(election.run(std::future::pending()));
-            tasks.spawn(namespaces::run(
-                Arc::clone(&self.namespaces),
-                Arc::new(Tenants::new(Arc::clone(store))),
-                namespaces::Settings { interval, ..namespaces::Settings::default() },
-                leader,
-                Arc::clone(&self.cleanup_metrics),
-            ));
-        }
+        let interval = self.cleanup.filter(|_| writable)?;
+        let lease = LeaseSettings::new(&self.lease_namespace, LEASE, &instance());
+        let (election, leader) = LeaderElection::new(&self.connection, lease);
+        tasks.spawn(namespaces::run(
+            Arc::clone(&self.namespaces),
+            Arc::new(Tenants::new(Arc::clone(store))),
+            namespaces::Settings { interval, ..namespaces::Settings::default() },
+            leader,
+            Arc::clone(&self.cleanup_metrics),
+        ));
+        let (stop, mut stopping) = watch::channel(false);
+        let election = tokio::spawn(election.run(async move { drop(stopping.wait_for(|stop| *stop).await) }));
+        Some(Leadership { stop, election })
+    }
+}
+
+/// Our part in the election of the replica that cleans up.
+pub(crate) struct Leadership {
+    stop: watch::Sender<bool>,
+    election: JoinHandle<()>,
+}
+
+impl Leadership {
+    /// Lets go, so that the next one need not wait for the lease to end.
+    pub(crate) async fn leave(self) {
+        // Nobody listens when the election has ended already.
+        let _ = self.stop.send(true);
+        drop(tokio::time::timeout(LEAVE_MAX, self.election).await);
     }
 }
 

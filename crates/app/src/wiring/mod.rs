@@ -8,7 +8,7 @@ mod secret;
 mod tasks;
 mod tenants;
 
-pub(crate) use cluster::{Kubernetes, api_metrics, connect, instance, lease_namespace};
+pub(crate) use cluster::{Kubernetes, Leadership, api_metrics, connect, instance, lease_namespace};
 pub(crate) use identity::Identities;
 pub(crate) use live::{gate_limits, live};
 pub(crate) use network::{bind, serve_settings, tls};

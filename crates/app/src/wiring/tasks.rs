@@ -1,6 +1,6 @@
 //! Every long-lived task of the process.
 
-use super::{Identities, Kubernetes, gate_limits, live, secrets};
+use super::{Identities, Kubernetes, Leadership, gate_limits, live, secrets};
 use crate::logging::Logging;
 use crate::settings::{self, Flags, Probe, Settings};
 use net::ReloadingTls;
@@ -21,7 +21,10 @@ const STARTING_INTERVAL: Duration = Duration::from_millis(100);
 const PROBE_DEFAULT: Probe = Probe { interval: Duration::from_secs(10), threshold: 3 };
 
 /// The tasks; all end when this is dropped.
-pub(crate) struct Tasks(JoinSet<()>);
+pub(crate) struct Tasks {
+    tasks: JoinSet<()>,
+    leadership: Option<Leadership>,
+}
 
 impl Tasks {
     pub(crate) fn start(
@@ -31,19 +34,29 @@ impl Tasks {
         reload: Reload,
     ) -> Self {
         let mut tasks = JoinSet::new();
-        if let Some(kubernetes) = &kubernetes {
-            kubernetes.start(&mut tasks, &registry.store, !settings.storage.read_only);
-        }
+        let leadership = kubernetes
+            .as_ref()
+            .and_then(|kubernetes| kubernetes.start(&mut tasks, &registry.store, !settings.storage.read_only));
         tasks.spawn(probe(Arc::clone(registry), kubernetes, settings.health.clone()));
         if settings.storage.uploads.purge && !settings.storage.read_only {
             tasks.spawn(expire(Arc::clone(registry), settings.storage.uploads.clone()));
         }
         tasks.spawn(reload.watch());
-        Self(tasks)
+        Self { tasks, leadership }
     }
 
-    pub(crate) fn stop(&mut self) {
-        self.0.abort_all();
+    /// Waits until one of the tasks ends, which none should: what it looked after would grow old unseen.
+    pub(crate) async fn ended(&mut self) {
+        let ended = self.tasks.join_next().await.and_then(Result::err);
+        let cause = ended.map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+        tracing::error!(cause, "a task of the registry ended by itself, which is a defect of homeport");
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.tasks.abort_all();
+        if let Some(leadership) = self.leadership.take() {
+            leadership.leave().await;
+        }
     }
 }
 

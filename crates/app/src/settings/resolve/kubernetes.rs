@@ -12,6 +12,7 @@ const STALE_FOR: Duration = Duration::from_secs(600);
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The API server gives no token a shorter life.
 const LIFETIME_MIN: Duration = Duration::from_secs(600);
+const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(300);
 /// A longer memory would keep deleted accounts alive.
 const TOKEN_TTL_MAX: Duration = Duration::from_secs(3600);
@@ -63,8 +64,8 @@ fn bounded(ctx: &mut Context<'_>, key: &str, default: Duration) -> Duration {
 fn lifetime(ctx: &mut Context<'_>) -> Duration {
     const KEY: &str = "homeport.kubernetes.pullSecrets.lifetime";
     let lifetime = ctx.span(KEY).unwrap_or(LIFETIME);
-    if lifetime < LIFETIME_MIN {
-        ctx.error(KEY, "must be at least 10m, the shortest life that the API server gives a token");
+    if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&lifetime) {
+        ctx.error(KEY, "must be from 10m, the shortest life that the API server gives a token, to 8760h");
     }
     lifetime
 }
