@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -171,6 +171,23 @@ impl Cluster {
     /// It does not end.
     pub fn down(&self) -> Result<()> {
         quietly(&mut self.command("down"), Duration::from_secs(120)).map(drop)
+    }
+
+    /// A process that ends the cluster when we are gone without having done so, by Ctrl-C for example. Dropping its input
+    /// has the same effect; killing it lets the cluster live.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn mourner(&self) -> Result<Child> {
+        let mut command = self.command("down");
+        let down = command.get_program().to_owned();
+        let variables: Vec<_> =
+            command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        // In a session of its own, out of reach of the terminal's signals.
+        command = Command::new("setsid");
+        command.args(["sh", "-c", "cat >/dev/null; exec \"$0\""]).arg(down).envs(variables);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().context("start setsid")
     }
 
     /// Whether its API answers.

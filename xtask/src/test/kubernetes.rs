@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Child;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Result, anyhow};
@@ -21,14 +22,17 @@ pub(super) struct Coming(Option<JoinHandle<Result<Session>>>);
 /// A cluster that the tests may use; goes down with this value when it came up for it.
 pub(super) struct Session {
     kubeconfig: PathBuf,
-    ours: Option<Cluster>,
+    ours: Option<(Cluster, Child)>,
 }
 
 impl Coming {
     /// Begins to bring a cluster up where this machine can, and says where it cannot.
     pub(super) fn start(wanted: bool) -> Self {
-        let why = if wanted { obstacle(Extent::ControlPlane) } else { Some("not wanted".to_owned()) };
-        if let Some(why) = why.filter(|_| named().is_none()) {
+        let why = match wanted {
+            true => obstacle(Extent::ControlPlane).filter(|_| named().is_none()),
+            false => Some("not wanted".to_owned()),
+        };
+        if let Some(why) = why {
             println!("cluster: left out, and all tests that need one: {why}");
             return Self(None);
         }
@@ -64,7 +68,7 @@ fn bring_up() -> Result<Session> {
         }
     };
     // Made first, so that a cluster that does not come up goes down as well.
-    let session = Session { kubeconfig, ours: Some(cluster.clone()) };
+    let session = Session { kubeconfig, ours: Some((cluster.clone(), cluster.mourner()?)) };
     cluster.up(extent)?;
     Ok(session)
 }
@@ -83,11 +87,13 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(cluster) = &self.ours
-            && let Err(error) = cluster.down()
-        {
+        let Some((cluster, mourner)) = &mut self.ours else { return };
+        if let Err(error) = cluster.down() {
             eprintln!("xtask: cluster: {error:#}");
         }
+        // Nothing is left for it to do; whoever brings a cluster up next must not lose it. It may be gone already.
+        let _ = mourner.kill();
+        let _ = mourner.wait();
     }
 }
 
