@@ -204,7 +204,8 @@ fn pushes(add: Add) {
 pub(super) fn select(patterns: &[String], quick: bool) -> Vec<Cell> {
     let mut cells = all();
     if patterns.is_empty() {
-        cells.retain(|cell| !(quick && cell.only_full()) && !cell.only_named());
+        let left_out = |cell: &Cell| cell.only_named() || (quick && cell.only_full());
+        cells.retain(|cell| !left_out(cell));
     } else {
         cells.retain(|cell| patterns.iter().any(|pattern| matches(&cell.name, pattern)));
     }
