@@ -35,7 +35,7 @@ pub use authz::{
     AllowAll, AnonymousPolicy, AuthenticatedAllowAll, Binding, BindingKey, BySource, ClusterPolicy, ClusterRules,
     EveryNamespaceExists, Explanation, Grant, Miss, NamespaceState, NamespaceUid, Namespaces, NearMiss,
     PATTERN_BYTES_MAX, Pattern, PatternError, PolicyRule, Projects, Rbac, Reach, Resource, Right, Rights, RoleKey,
-    RoleProblem, Subject, Verb, Verdict, WithAnonymous,
+    RoleProblem, Rules, Subject, Verb, Verdict, WithAnonymous,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use credential::{Basic, Credential, CredentialError, HEADER_BYTES_MAX};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
 use kube::core::Status;
 use serde::Serialize;
@@ -33,6 +33,20 @@ pub enum ApiError {
         /// When another try makes sense.
         retry_after: Duration,
     },
+    /// The API server is there and says that it is asked too much: status 429.
+    #[error("API server is asked too much: {reason}")]
+    Busy {
+        /// Its words; for the log.
+        reason: String,
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// The answer is longer than it may be.
+    #[error("answer is longer than {bytes_max} bytes")]
+    TooLong {
+        /// What it may be long.
+        bytes_max: usize,
+    },
 }
 
 impl ApiError {
@@ -49,14 +63,14 @@ impl ApiError {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Refused(status) => Some(status.code),
-            Self::Unavailable { .. } => None,
+            Self::Unavailable { .. } | Self::Busy { .. } | Self::TooLong { .. } => None,
         }
     }
 
     fn outcome(&self) -> Outcome {
         match self {
             Self::Refused(_) => Outcome::Refused,
-            Self::Unavailable { .. } => Outcome::Unavailable,
+            Self::Unavailable { .. } | Self::Busy { .. } | Self::TooLong { .. } => Outcome::Unavailable,
         }
     }
 }
@@ -142,6 +156,9 @@ impl Connection {
         }
         let retry_after = retry_after(&response);
         let body = Limited::new(response.into_body(), call.bytes_max()).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                return ApiError::TooLong { bytes_max: call.bytes_max() };
+            }
             self.suspect(call);
             ApiError::unavailable(format!("answer breaks off: {error}"))
         })?;
@@ -168,7 +185,11 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Ap
         return ApiError::Refused(told.boxed());
     }
     let reason = format!("{status}: {}", told.message.chars().take(500).collect::<String>());
-    ApiError::Unavailable { reason, retry_after: retry_after.unwrap_or(RETRY_AFTER_DEFAULT) }
+    let retry_after = retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => ApiError::Busy { reason, retry_after },
+        _ => ApiError::Unavailable { reason, retry_after },
+    }
 }
 
 fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
@@ -208,7 +229,8 @@ mod tests {
         for code in [400, 401, 403, 404, 409, 410, 422] {
             assert_eq!(status(code, "<html>").code(), Some(code));
         }
-        for code in [429, 500, 502, 503, 504, 302] {
+        assert!(matches!(status(429, told), ApiError::Busy { .. }));
+        for code in [500, 502, 503, 504, 302] {
             assert!(matches!(status(code, told), ApiError::Unavailable { .. }), "{code}");
         }
     }

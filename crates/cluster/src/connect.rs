@@ -76,9 +76,12 @@ impl Connection {
         let agent = HeaderValue::from_static(concat!("homeport/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, agent));
         let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Ok(Self::with(client, Arc::new(SystemClock::new())))
+    }
+
+    pub(crate) fn with(client: Client, clock: Arc<dyn Clock>) -> Self {
         let reach = Arc::new(ApiReach::new(Arc::clone(&clock)));
-        Ok(Self(Arc::new(Parts { client, counters: ApiCounters::default(), reach, clock })))
+        Self(Arc::new(Parts { client, counters: ApiCounters::default(), reach, clock }))
     }
 
     /// The client, for what is not asked through [`Connection::call`].

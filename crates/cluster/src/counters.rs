@@ -74,7 +74,7 @@ impl Call {
     /// How long an answer may be.
     pub(crate) const fn bytes_max(self) -> usize {
         match self {
-            Self::List => 256 * 1024 * 1024,
+            Self::List => 64 * 1024 * 1024,
             // etcd takes no object above 1.5 MiB.
             _ => 4 * 1024 * 1024,
         }

@@ -21,6 +21,8 @@ mod rbac;
 mod reach;
 mod reviews;
 mod rights_review;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use call::{ApiError, get, merge_patch, post, put};

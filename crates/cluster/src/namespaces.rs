@@ -15,16 +15,19 @@ use tokio::sync::watch;
 pub use live::{NoProof, Proof};
 
 use crate::connect::Connection;
-use crate::memory::Memory;
+use crate::memory::{Memory, Size};
 use crate::object::{Meta, is_label};
 use crate::reach::Feed;
 use crate::watch::{Change, Kind, follow};
 
-/// For how long an answer other than "it exists" is believed: requests for a namespace that is not there cost the API
-/// server one question a second.
+/// For how long an answer of the API server is believed: requests for a namespace cost it one question a second.
 const ANSWER_TTL: Duration = Duration::from_secs(1);
 /// Answers that are remembered.
 const ANSWERS_MAX: usize = 1_000;
+/// About what one takes.
+const ANSWER_BYTES: usize = 256;
+/// Of a UID.
+const UID_BYTES: usize = 36;
 
 /// A namespace as the watch shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +65,12 @@ impl NamespaceSource {
     /// Nothing is known before [`NamespaceSource::run`] has read the first list.
     #[must_use]
     pub fn new(connection: &Connection) -> Arc<Self> {
+        let size = Size { entries: ANSWERS_MAX, bytes: ANSWERS_MAX * ANSWER_BYTES, weigh: |_| UID_BYTES };
         Arc::new(Self {
             connection: connection.clone(),
             feed: connection.reach().feed("namespaces"),
             known: Known::default(),
-            answers: Memory::new(Arc::clone(connection.clock()), ANSWER_TTL, ANSWERS_MAX, |_| true),
+            answers: Memory::new(Arc::clone(connection.clock()), ANSWER_TTL, size, |_| true),
         })
     }
 
@@ -128,6 +132,10 @@ impl Namespaces for NamespaceSource {
         if matches!(known, NamespaceState::Exists(_)) {
             return Reply::Ready(known);
         }
+        self.confirm_now(namespace)
+    }
+
+    fn confirm_now<'a>(&'a self, namespace: &'a str) -> Reply<'a, NamespaceState> {
         if !is_label(namespace) {
             return Reply::Ready(NamespaceState::Absent);
         }

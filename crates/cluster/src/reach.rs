@@ -90,7 +90,7 @@ impl ApiReach {
     }
 
     /// A probe got no answer.
-    fn failed(&self, reason: &str) {
+    pub(crate) fn failed(&self, reason: &str) {
         let now = self.clock.elapsed();
         let mut probes = self.probes();
         let since = *probes.failing_since.get_or_insert(now);
@@ -167,7 +167,7 @@ impl Feed {
         }
     }
 
-    fn interrupted_for(&self, now: Duration) -> Option<Duration> {
+    pub(crate) fn interrupted_for(&self, now: Duration) -> Option<Duration> {
         since(now, self.interrupted_since.load(Ordering::Relaxed))
     }
 }

@@ -24,6 +24,8 @@ pub struct TokenReviews {
     connection: Connection,
     audiences: Vec<String>,
     turns: Turns,
+    /// For tokens that were accepted before; only those who have one can wait here.
+    turns_of_known: Turns,
     complaints: Rarely,
 }
 
@@ -70,17 +72,21 @@ impl TokenReviews {
     /// `audiences` are the ones that a token must be meant for, any of them; none stands for the API server's own.
     #[must_use]
     pub fn new(connection: &Connection, audiences: Vec<String>) -> Arc<Self> {
-        let turns = Turns::new();
-        Arc::new(Self { connection: connection.clone(), audiences, turns, complaints: Rarely::new(COMPLAINT_PAUSE) })
+        Arc::new(Self {
+            connection: connection.clone(),
+            audiences,
+            turns: Turns::new(),
+            turns_of_known: Turns::new(),
+            complaints: Rarely::new(COMPLAINT_PAUSE),
+        })
     }
 
-    async fn ask(&self, token: &str) -> Result<Reviewed, ReviewError> {
+    async fn ask(&self, token: &str, known: bool) -> Result<Reviewed, ReviewError> {
         if self.connection.reach().is_away() {
             return Err(unavailable("API server is away".into(), None));
         }
-        let Some(_turn) = self.turns.take().await else {
-            return Err(unavailable("too many reviews are under way".into(), Some(BUSY_RETRY)));
-        };
+        let turns = if known { &self.turns_of_known } else { &self.turns };
+        let Some(_turn) = turns.take().await else { return Err(ReviewError::Busy { retry_after: BUSY_RETRY }) };
         let spec = Spec { token, audiences: &self.audiences };
         let question = Question { api_version: "authentication.k8s.io/v1", kind: "TokenReview", spec };
         let answer = match post(PATH, &question) {
@@ -99,7 +105,9 @@ impl TokenReviews {
                 self.complain(status.code, &status.message);
                 unavailable(format!("API server refuses with {}: {}", status.code, status.message), None)
             }
+            ApiError::Busy { retry_after, .. } => ReviewError::Busy { retry_after },
             ApiError::Unavailable { reason, retry_after } => unavailable(reason, Some(retry_after)),
+            ApiError::TooLong { .. } => unavailable(error.to_string(), None),
         }
     }
 
@@ -142,14 +150,48 @@ fn judge(status: Status, audiences: &[String]) -> Result<Reviewed, ReviewError> 
 }
 
 impl TokenReviewer for TokenReviews {
-    fn review<'a>(&'a self, token: &'a str) -> Reviewing<'a> {
-        Box::pin(self.ask(token))
+    fn review<'a>(&'a self, token: &'a str, known: bool) -> Reviewing<'a> {
+        Box::pin(self.ask(token, known))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::AT_ONCE;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_busy_server_is_not_an_absent_one() {
+        let server = Server::start(|_, _| Some((429, String::new()))).await;
+        let reviews = TokenReviews::new(&server.connection, Vec::new());
+        let busy = ReviewError::Busy { retry_after: Duration::from_secs(7) };
+        assert_eq!(reviews.review("a.b.c", false).await, Err(busy));
+        server.go_away();
+        assert!(matches!(reviews.review("a.b.c", false).await, Err(ReviewError::Unavailable { .. })));
+    }
+
+    #[tokio::test]
+    async fn made_up_tokens_do_not_keep_known_callers_waiting() {
+        let server = Server::start(|_, body| {
+            let known =
+                body.contains("known").then_some(r#"{"status":{"authenticated":true,"user":{"username":"u"}}}"#);
+            known.map(|text| (201, text.to_owned()))
+        })
+        .await;
+        let reviews = TokenReviews::new(&server.connection, Vec::new());
+        let flood: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                let reviews = Arc::clone(&reviews);
+                tokio::spawn(async move { reviews.review("made.up", false).await })
+            })
+            .collect();
+        server.until("a full house", |asked| asked.len() == AT_ONCE).await;
+        let (stranger, known) = tokio::join!(reviews.review("made.up", false), reviews.review("known", true));
+        assert_eq!(stranger, Err(ReviewError::Busy { retry_after: BUSY_RETRY }));
+        assert_eq!(known.unwrap().user, "u");
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
+    }
 
     fn judged(status: &str, audiences: &[&str]) -> Result<Reviewed, ReviewError> {
         let audiences: Vec<_> = audiences.iter().map(|text| (*text).to_owned()).collect();

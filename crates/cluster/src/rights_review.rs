@@ -2,6 +2,8 @@
 
 mod impersonate;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,19 +16,21 @@ use serde::{Deserialize, Serialize};
 use crate::call::{ApiError, RETRY_AFTER_DEFAULT, post, with_body};
 use crate::connect::Connection;
 use crate::counters::Call;
-use crate::memory::{Memory, Turns};
+use crate::memory::{Memory, Size, Turns};
 use crate::reach::Rarely;
 use impersonate::{Attributes, impersonate};
-use rules::RuleSet;
+use rules::{Listed, RuleSet};
 
 const ACCESS_PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const RULES_PATH: &str = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
 /// For how long an answer is believed.
-const ANSWER_TTL: Duration = Duration::from_secs(5);
+const ANSWER_TTL: Duration = Duration::from_secs(1);
 /// Between two complaints about missing rights of our own.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
-/// Answers of each kind that are remembered.
+/// Answers of each kind that are remembered, about.
 const ANSWERS_MAX: usize = 4_096;
+/// The bytes of all answers of a kind.
+const ANSWERS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// An answer, or when to ask again.
 type Answer<T> = Result<T, Duration>;
@@ -37,6 +41,7 @@ pub struct RightsReview(Arc<Inner>);
 
 struct Inner {
     connection: Connection,
+    stale_for: Duration,
     turns: Turns,
     complaints: Rarely,
     accesses: Memory<Answer<bool>>,
@@ -96,20 +101,26 @@ struct RulesSpec<'a> {
 #[derive(Deserialize)]
 struct RulesAnswer {
     #[serde(default)]
-    status: RuleSet,
+    status: Listed,
 }
 
 impl RightsReview {
-    /// Asks through this connection.
+    /// Asks through this connection. While the API server is away, what it granted is good for `stale_for`.
     #[must_use]
-    pub fn new(connection: &Connection) -> Arc<Self> {
+    pub fn new(connection: &Connection, stale_for: Duration) -> Arc<Self> {
         let clock = || Arc::clone(connection.clock());
         Arc::new(Self(Arc::new(Inner {
             connection: connection.clone(),
+            stale_for,
             turns: Turns::new(),
             complaints: Rarely::new(COMPLAINT_PAUSE),
-            accesses: Memory::new(clock(), ANSWER_TTL, ANSWERS_MAX, Result::is_ok),
-            rules: Memory::new(clock(), ANSWER_TTL, ANSWERS_MAX, Result::is_ok),
+            accesses: Memory::new(clock(), ANSWER_TTL, size(|_| 0), Result::is_ok),
+            rules: Memory::new(
+                clock(),
+                ANSWER_TTL,
+                size(|rules| rules.as_ref().map_or(0, |rules| rules.bytes())),
+                Result::is_ok,
+            ),
         })))
     }
 }
@@ -128,16 +139,15 @@ impl Rights for RightsReview {
 
 impl Inner {
     async fn granted(self: &Arc<Self>, caller: &Caller, right: Right<'_>) -> Answer<bool> {
-        if let (Resource::RepositoryAccesses, Some(namespace), Some(path)) =
-            (right.resource, right.namespace, right.name)
+        if let (Resource::RepositoryAccesses, Some(namespace), Some(_)) = (right.resource, right.namespace, right.name)
             && !caller.is_anonymous()
         {
-            let rules = self.rules_of(caller, namespace).await?;
-            if rules.grant(right.resource, right.verb, path) {
+            let (rules, is_fresh) = self.rules_of(caller, namespace).await?;
+            if rules.grant(right) {
                 return Ok(true);
             }
             if !rules.incomplete {
-                return Ok(false);
+                return is_fresh.map(|()| false);
             }
             // Somebody whose rules cannot be listed has a say: asked for this very name below.
         }
@@ -175,10 +185,15 @@ impl Inner {
                     .map_err(|error| inner.complain(&error))
             }
         };
-        self.accesses.ask(&key, ask).await
+        let answer = self.accesses.ask(&key, ask).await;
+        match &answer {
+            Err(_) if self.last(&self.accesses, &key) == Some(Ok(true)) => Ok(true),
+            _ => answer,
+        }
     }
 
-    async fn rules_of(self: &Arc<Self>, caller: &Caller, namespace: &str) -> Answer<Arc<RuleSet>> {
+    /// The rules; also old ones while the API server is away. Those are good for a yes, the error stands for their no.
+    async fn rules_of(self: &Arc<Self>, caller: &Caller, namespace: &str) -> Answer<(Arc<RuleSet>, Answer<()>)> {
         let Ok(mut key) = serde_json::to_string(&Attributes::of(caller)) else { return Err(RETRY_AFTER_DEFAULT) };
         let _ = write!(key, "\n{namespace}");
         let ask = || {
@@ -188,14 +203,25 @@ impl Inner {
                 let question = Question::new("SelfSubjectRulesReview", RulesSpec { namespace: &namespace });
                 let request = post(RULES_PATH, &question).and_then(|request| impersonate(request, &caller));
                 match inner.ask::<RulesAnswer>(Call::RulesReview, request).await {
-                    Ok(answer) => Ok(Arc::new(answer.status)),
+                    Ok(answer) => Ok(Arc::new(answer.status.into())),
                     // The caller may not list its own rules; ask about each name instead.
                     Err(ApiError::Refused(status)) if about_rules(&status) => Ok(Arc::new(RuleSet::unlisted())),
                     Err(error) => Err(inner.complain(&error)),
                 }
             }
         };
-        self.rules.ask(&key, ask).await
+        match self.rules.ask(&key, ask).await {
+            Ok(rules) => Ok((rules, Ok(()))),
+            Err(retry_after) => match self.last(&self.rules, &key) {
+                Some(Ok(rules)) => Ok((rules, Err(retry_after))),
+                _ => Err(retry_after),
+            },
+        }
+    }
+
+    /// What was answered last, if that is still good because nobody can be asked.
+    fn last<V: Clone + Send + Sync + 'static>(&self, memory: &Memory<V>, key: &str) -> Option<V> {
+        self.connection.reach().is_away().then(|| memory.last(key, self.stale_for)).flatten()
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(
@@ -215,7 +241,8 @@ impl Inner {
     fn complain(&self, error: &ApiError) -> Duration {
         let (retry_after, loud) = match error {
             ApiError::Refused(_) => (RETRY_AFTER_DEFAULT, true),
-            ApiError::Unavailable { retry_after, .. } => (*retry_after, false),
+            ApiError::TooLong { .. } => (RETRY_AFTER_DEFAULT, false),
+            ApiError::Busy { retry_after, .. } | ApiError::Unavailable { retry_after, .. } => (*retry_after, false),
         };
         if loud && self.complaints.now(self.connection.clock().elapsed()) {
             let hint = "the registry's own service account needs the rights to create subjectaccessreviews (ClusterRole \
@@ -226,6 +253,10 @@ impl Inner {
         }
         retry_after
     }
+}
+
+fn size<V>(weigh: fn(&V) -> usize) -> Size<V> {
+    Size { entries: ANSWERS_MAX, bytes: ANSWERS_BYTES_MAX, weigh }
 }
 
 fn about_rules(status: &kube::core::Status) -> bool {

@@ -3,6 +3,9 @@
 //! Not kube's watcher, because that does not tell when an interrupted watch goes on, waits without end for a server that
 //! accepts and says nothing, and reads whole objects.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -19,7 +22,7 @@ use crate::counters::{Call, Outcome};
 use crate::object::Meta;
 use crate::reach::Feed;
 
-/// Objects per page of a list.
+/// Objects per page of a list; fewer once a page was too long.
 const PAGE: usize = 500;
 /// After this time the API server ends a watch, and it is begun anew where it ended: so a connection that died silently
 /// is found soon.
@@ -75,6 +78,8 @@ struct PageMeta {
 enum Broken {
     /// What was asked for is too old: list again.
     TooOld,
+    /// The answer was longer than it may be: ask for less.
+    TooLong,
     /// For the log.
     Failed(String),
 }
@@ -90,7 +95,8 @@ impl From<ApiError> for Broken {
         match error {
             ApiError::Refused(status) if status.code == 410 => Self::TooOld,
             ApiError::Refused(status) => Self::failed(format!("{} {}: {}", status.code, status.reason, status.message)),
-            ApiError::Unavailable { reason, .. } => Self::failed(reason),
+            ApiError::Unavailable { reason, .. } | ApiError::Busy { reason, .. } => Self::failed(reason),
+            ApiError::TooLong { .. } => Self::TooLong,
         }
     }
 }
@@ -98,22 +104,37 @@ impl From<ApiError> for Broken {
 /// Hands every change of a collection to `apply`, for ever, whatever fails in between. `feed` says whether it is current.
 pub async fn follow<K: Kind>(connection: &Connection, feed: &Feed, mut apply: impl FnMut(Change<K>) + Send) {
     let mut version: Option<String> = None;
+    let mut limit = PAGE;
     let mut failures = 0;
     loop {
         let ended = match &version {
-            None => list(connection, &mut apply).await,
-            Some(version) => watch(connection, feed, version, &mut apply).await,
+            None => list(connection, limit, &mut apply).await.map(|reached| version = Some(reached)),
+            Some(from) => {
+                // Also a watch that breaks has come this far.
+                let mut reached = from.clone();
+                let ended = watch(connection, feed, &mut reached, &mut apply).await;
+                if reached != *from {
+                    failures = 0;
+                }
+                version = Some(reached);
+                ended
+            }
         };
         match ended {
-            Ok(reached) => {
-                version = Some(reached);
+            Ok(()) => {
                 failures = 0;
                 continue;
             }
             Err(Broken::TooOld) => {
-                tracing::debug!(path = K::PATH, "watch is too old, reading the list again");
+                feed.interrupted("what the watch had reached is too old, the list is read again");
                 version = None;
             }
+            Err(Broken::TooLong) if limit > 1 => {
+                limit /= 2;
+                tracing::debug!(path = K::PATH, limit, "page of the list is too long, reading shorter ones");
+                continue;
+            }
+            Err(Broken::TooLong) => feed.interrupted("a single object is longer than a page of the list may be"),
             Err(Broken::Failed(reason)) => feed.interrupted(&reason),
         }
         failures += 1;
@@ -124,12 +145,16 @@ pub async fn follow<K: Kind>(connection: &Connection, feed: &Feed, mut apply: im
     }
 }
 
-async fn list<K: Kind>(connection: &Connection, apply: &mut (impl FnMut(Change<K>) + Send)) -> Result<String, Broken> {
+async fn list<K: Kind>(
+    connection: &Connection,
+    limit: usize,
+    apply: &mut (impl FnMut(Change<K>) + Send),
+) -> Result<String, Broken> {
     apply(Change::Start);
     let mut next = String::new();
     loop {
         let from = if next.is_empty() { String::new() } else { format!("&continue={next}") };
-        let page: Page<K> = connection.call(Call::List, get(&format!("{}?limit={PAGE}{from}", K::PATH))?).await?;
+        let page: Page<K> = connection.call(Call::List, get(&format!("{}?limit={limit}{from}", K::PATH))?).await?;
         for object in page.items.unwrap_or_default() {
             apply(Change::Listed(object));
         }
@@ -146,13 +171,14 @@ async fn list<K: Kind>(connection: &Connection, apply: &mut (impl FnMut(Change<K
     }
 }
 
-/// Watches from `version` on and tells which version was reached.
+/// Watches from `reached` on, and keeps it at the version that the last event stands for.
 async fn watch<K: Kind>(
     connection: &Connection,
     feed: &Feed,
-    version: &str,
+    reached: &mut String,
     apply: &mut (impl FnMut(Change<K>) + Send),
-) -> Result<String, Broken> {
+) -> Result<(), Broken> {
+    let version = reached.clone();
     let query = "watch=true&allowWatchBookmarks=true";
     let path = format!("{}?{query}&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}", K::PATH);
     let start = timeout(Call::Watch.time_max(), connection.client().request_events::<K>(get(&path)?)).await;
@@ -169,19 +195,18 @@ async fn watch<K: Kind>(
     connection.reach().answered();
     feed.runs();
     let began = Instant::now();
-    let mut reached = version.to_owned();
     let mut events = pin!(events);
     loop {
         match timeout(Duration::from_secs(WATCH_SECONDS) + WATCH_GRACE, events.try_next()).await {
             Ok(Ok(Some(event))) => {
                 if let Some(version) = take(event, apply)? {
-                    reached = escape(&version);
+                    *reached = escape(&version);
                 }
             }
-            Ok(Ok(None)) if reached == version && began.elapsed() < WATCH_MIN => {
+            Ok(Ok(None)) if *reached == version && began.elapsed() < WATCH_MIN => {
                 return Err(Broken::failed("watch ends at once"));
             }
-            Ok(Ok(None)) => return Ok(reached),
+            Ok(Ok(None)) => return Ok(()),
             Ok(Err(kube::Error::SerdeError(error))) => {
                 tracing::warn!(path = K::PATH, %error, "object cannot be read and is left out");
             }
@@ -236,66 +261,4 @@ fn pause(failures: u32) -> Duration {
     let pause = first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(longest);
     let random = RandomState::new().hash_one(failures) % 256;
     pause.mul_f64(0.75 + f64::from(u32::try_from(random).unwrap_or(0)) / 512.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Debug, Deserialize)]
-    struct Thing {
-        metadata: Meta,
-    }
-
-    impl Kind for Thing {
-        const PATH: &'static str = "/things";
-
-        fn meta(&self) -> &Meta {
-            &self.metadata
-        }
-    }
-
-    fn taken(text: &str) -> (Result<Option<String>, bool>, Vec<String>) {
-        let mut seen = Vec::new();
-        let result = take::<Thing>(serde_json::from_str(text).unwrap(), &mut |change| {
-            seen.push(match change {
-                Change::Applied(thing) => format!("+{}", thing.metadata.name),
-                Change::Deleted(thing) => format!("-{}", thing.metadata.name),
-                _ => "list".to_owned(),
-            });
-        });
-        (result.map_err(|broken| matches!(broken, Broken::TooOld)), seen)
-    }
-
-    #[test]
-    fn events() {
-        let object = r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#;
-        for (kind, seen) in [("ADDED", "+a"), ("MODIFIED", "+a"), ("DELETED", "-a")] {
-            let event = format!(r#"{{"type":"{kind}","object":{object}}}"#);
-            assert_eq!(taken(&event), (Ok(Some("7".into())), vec![seen.to_owned()]));
-        }
-        let bookmark =
-            r#"{"type":"BOOKMARK","object":{"kind":"T","apiVersion":"v1","metadata":{"resourceVersion":"9"}}}"#;
-        assert_eq!(taken(bookmark), (Ok(Some("9".into())), vec![]));
-        for (code, too_old) in [(410, true), (500, false)] {
-            let error = format!(r#"{{"type":"ERROR","object":{{"status":"Failure","code":{code}}}}}"#);
-            assert_eq!(taken(&error), (Err(too_old), vec![]));
-        }
-    }
-
-    #[test]
-    fn pauses_grow_to_a_bound() {
-        for (failures, milliseconds) in
-            [(1, 200), (2, 400), (3, 800), (4, 1_600), (5, 3_200), (6, 5_000), (u32::MAX, 5_000)]
-        {
-            let pause = pause(failures).as_millis();
-            assert!((milliseconds * 3 / 4..=milliseconds * 5 / 4).contains(&pause), "{failures}: {pause}");
-        }
-    }
-
-    #[test]
-    fn values_are_escaped() {
-        assert_eq!(escape("123"), "123");
-        assert_eq!(escape("a+b/c=&x y\u{e9}"), "a%2Bb%2Fc%3D%26x%20y%C3%A9");
-    }
 }

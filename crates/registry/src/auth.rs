@@ -3,7 +3,7 @@
 use crate::context::{Identity, Live, Realm, Registry};
 use crate::error::{Error, Result};
 use crate::service::Request;
-use access::{Action, AuthError, Caller, Credential, Decision, Target};
+use access::{Action, AuthError, Caller, Credential, Decision, Source, Target};
 use http::{Method, header};
 use oci::{ErrorCode, Route};
 use std::time::Duration;
@@ -76,7 +76,8 @@ pub(crate) async fn authorize(
         }
         Decision::Deny { reason } => {
             let refusal = Error::new(ErrorCode::Denied, reason);
-            let missing = identity.cluster.as_ref().and_then(|_| missing(action, route));
+            // Others get their rights elsewhere.
+            let missing = (caller.source() == Source::Cluster).then(|| missing(action, route)).flatten();
             Err(match missing {
                 Some(detail) => refusal.detail(detail),
                 None => refusal,
@@ -100,8 +101,15 @@ fn missing(action: Action, route: &Route<'_>) -> Option<serde_json::Value> {
 }
 
 fn undecided(identity: &Identity, action: Action, retry_after: Duration) -> Error {
+    if identity.cluster.is_none() {
+        return Error::unavailable("rights cannot be checked now, try again later", retry_after);
+    }
+    away(action, retry_after)
+}
+
+/// What must wait for the cluster's API.
+pub(crate) fn away(action: Action, retry_after: Duration) -> Error {
     let text = match action {
-        _ if identity.cluster.is_none() => "rights cannot be checked now, try again later",
         Action::Push => "the cluster's API does not answer, nothing can be pushed until it does; try again later",
         Action::Delete => "the cluster's API does not answer, nothing can be deleted until it does; try again later",
         _ => "the cluster's API does not answer, rights cannot be checked until it does; try again later",

@@ -218,23 +218,18 @@ async fn dispatch(
     record.route(&route);
     let ticket = upload::ticket(registry, request, &route);
     let caller = match auth::authenticate(&identity, request).await {
-        Ok(caller) => {
-            record.caller(&caller);
-            // A session that we began for this very caller goes on although rights or tokens are fetched anew meanwhile.
-            if !upload::is_grant(ticket.as_ref(), &caller) {
-                auth::authorize(registry, &identity, request, &caller, &route).await?;
-            }
-            caller
-        }
+        Ok(caller) => caller,
         // A token that ends during a long upload does not end the upload.
-        Err(error) => match upload::ended_token(ticket.as_ref(), request, &identity) {
-            Some(caller) => {
-                record.caller(&caller);
-                caller
-            }
-            None => return Err(error),
-        },
+        Err(error) => upload::ended_token(ticket.as_ref(), request, &identity).ok_or(error)?,
     };
+    record.caller(&caller);
+    match auth::authorize(registry, &identity, request, &caller, &route).await {
+        // While nobody can tell, what has begun may be brought nearer to its end. The end itself waits.
+        Err(error)
+            if error.code() == ErrorCode::Unavailable
+                && upload::may_continue(ticket.as_ref(), request.method, &caller) => {}
+        authorized => authorized?,
+    }
     let client = caller.name().map_or_else(|| Cow::Owned(request.client()), Cow::Borrowed);
     let permit = limits::enter(&registry.gates, request.method, &route, &client).await?;
     let mut call = Call { registry, identity: &identity, request, caller: &caller, owner: None };

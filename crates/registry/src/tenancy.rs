@@ -4,6 +4,7 @@
 //! ([`content::Owner`]). Until what an earlier namespace of the same name has left is removed, the living one's repositories
 //! look empty and take nothing.
 
+use crate::auth;
 use crate::context::Identity;
 use crate::error::{Error, Result};
 use crate::service::Call;
@@ -51,18 +52,30 @@ impl Tenancy {
     /// False when the content of the repository is that of an earlier namespace.
     pub(crate) async fn is_readable(&self, store: &Store, repo: RepoName<'_>) -> content::Result<bool> {
         let namespace = Namespace::of(repo);
-        let uid = match self.namespaces.state(namespace.as_str()) {
-            NamespaceState::Exists(uid) | NamespaceState::Terminating(uid) => uid,
-            // Nobody else can see it as theirs: whoever may read it still reads it.
-            NamespaceState::Absent | NamespaceState::Unknown => return Ok(true),
-        };
-        if self.seen.get(namespace.as_str()).is_some_and(|seen| seen.uid == uid && Instant::now() < seen.until) {
+        let name = namespace.as_str();
+        let living = uid(self.namespaces.state(name));
+        if let Some(living) = &living
+            && self.seen.get(name).is_some_and(|seen| seen.uid == *living && Instant::now() < seen.until)
+        {
             return Ok(true);
         }
-        // Content that nobody has claimed was there before the cluster was.
-        let readable = store.namespace_owner(namespace).await?.is_none_or(|owner| *owner.uid == *uid.0);
+        let Some(owner) = store.namespace_owner(namespace).await? else {
+            // Content that nobody has claimed was there before the cluster was.
+            if let Some(living) = living {
+                self.remember(store, namespace, living);
+            }
+            return Ok(true);
+        };
+        let living = match living {
+            Some(living) if *living.0 == *owner.uid => Some(living),
+            // Memory may not know yet that the name was taken again.
+            late if !self.is_away() => uid(self.confirm_now(name).await).or(late),
+            late => late,
+        };
+        // While there is no namespace nobody else can see it as theirs: whoever may read it still reads it.
+        let readable = living.is_none_or(|living| *living.0 == *owner.uid);
         if readable {
-            self.remember(store, namespace, uid);
+            self.remember(store, namespace, NamespaceUid(owner.uid.into()));
         }
         Ok(readable)
     }
@@ -71,10 +84,11 @@ impl Tenancy {
     pub(crate) async fn writer(&self, store: &Store, repo: RepoName<'_>) -> Result<NamespaceUid> {
         let namespace = Namespace::of(repo);
         let name = namespace.as_str();
-        if self.reach.away_for().is_some() {
+        if self.is_away() {
             return Err(away());
         }
-        let uid = match self.confirm(name).await {
+        // Memory may still show the namespace of whose content the removal is under way.
+        let uid = match self.confirm_now(name).await {
             NamespaceState::Exists(uid) => uid,
             NamespaceState::Terminating(_) => {
                 return Err(Error::new(ErrorCode::Denied, format!("namespace {name:?} is being deleted")));
@@ -107,7 +121,7 @@ impl Tenancy {
         if *store.claim_cluster(&uid.0).await?.uid == *uid.0 {
             return Ok(());
         }
-        tracing::error!(uid = &*uid.0, "the content belongs to another cluster; see docs/kubernetes/install.md");
+        tracing::error!(uid = &*uid.0, "the content belongs to another cluster; see docs/kubernetes/namespaces.md");
         let text = "the content of this registry belongs to another cluster, new namespaces take no images";
         Err(Error::unavailable(text, REMOVAL_RETRY))
     }
@@ -127,9 +141,17 @@ impl Tenancy {
         if is_label(name) { self.namespaces.confirm(name).await } else { NamespaceState::Absent }
     }
 
+    async fn confirm_now(&self, name: &str) -> NamespaceState {
+        if is_label(name) { self.namespaces.confirm_now(name).await } else { NamespaceState::Absent }
+    }
+
+    fn is_away(&self) -> bool {
+        self.reach.away_for().is_some()
+    }
+
     fn remember(&self, store: &Store, namespace: Namespace<'_>, uid: NamespaceUid) {
         let name = namespace.as_str();
-        if self.seen.get(name).is_none_or(|seen| seen.uid != uid) {
+        if self.seen.get(name).is_some_and(|seen| seen.uid != uid) {
             // What this process has seen of the repositories may have been an earlier namespace's.
             store.forget_namespace(namespace);
         }
@@ -138,10 +160,14 @@ impl Tenancy {
 }
 
 fn away() -> Error {
-    Error::unavailable(
-        "the cluster's API does not answer, nothing can be pushed until it does; try again later",
-        AWAY_RETRY,
-    )
+    auth::away(Action::Push, AWAY_RETRY)
+}
+
+fn uid(state: NamespaceState) -> Option<NamespaceUid> {
+    match state {
+        NamespaceState::Exists(uid) | NamespaceState::Terminating(uid) => Some(uid),
+        NamespaceState::Absent | NamespaceState::Unknown => None,
+    }
 }
 
 fn is_label(name: &str) -> bool {
@@ -179,6 +205,10 @@ pub(crate) async fn admit(
             call.writable()?;
             tenancy.writer(store, name).await.map(Some)
         }
+        (_, Action::Delete) if tenancy.is_away() => {
+            call.deletable()?;
+            Err(auth::away(Action::Delete, AWAY_RETRY))
+        }
         _ if tenancy.is_readable(store, name).await? => Ok(None),
         _ => Err(content::Error::NameUnknown.into()),
     }
@@ -195,9 +225,9 @@ pub(crate) async fn is_still(call: &Call<'_>, name: RepoName<'_>) -> Result<bool
 }
 
 /// The content of the repository is not hidden from everybody.
-pub(crate) async fn is_readable(identity: &Identity, store: &Store, name: RepoName<'_>) -> Result<bool> {
+pub(crate) async fn is_readable(identity: &Identity, store: &Store, name: RepoName<'_>) -> content::Result<bool> {
     match &identity.cluster {
-        Some(cluster) => Ok(cluster.tenancy.is_readable(store, name).await?),
+        Some(cluster) => cluster.tenancy.is_readable(store, name).await,
         None => Ok(true),
     }
 }

@@ -22,8 +22,14 @@ pub(crate) fn ticket(registry: &Registry, request: &Request<'_>, route: &Route<'
     registry.signer.load().check(&state, *name, SessionId::parse(session)?)
 }
 
-/// The ticket was given to this caller not too long ago: it is a right of its own.
-pub(crate) fn is_grant(ticket: Option<&Checked>, caller: &Caller) -> bool {
+/// The request only adds to a session, or asks about it, and the ticket was given to its caller not too long ago: then
+/// it need not wait until rights can be checked. Where they can be, a ticket is no right.
+pub(crate) fn may_continue(ticket: Option<&Checked>, method: &Method, caller: &Caller) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PATCH) && is_grant(ticket, caller)
+}
+
+/// The ticket was given to this caller not too long ago.
+fn is_grant(ticket: Option<&Checked>, caller: &Caller) -> bool {
     ticket.is_some_and(|checked| {
         checked.caller.as_deref() == caller.name()
             && checked.source == caller.source().as_str()
@@ -38,6 +44,9 @@ fn is_fresh(ticket: &Ticket) -> bool {
 
 /// The caller of a token that has ended since the upload began, when the token was ours and its user is still the same, or
 /// it was the cluster's and has ended by itself, and the ticket is theirs.
+///
+/// The cluster does not review a token that has ended, so one that is revoked after its end still counts here for as
+/// long as a ticket does. It is good for nothing but uploads that its caller has begun, while the caller may push there.
 pub(crate) fn ended_token(ticket: Option<&Checked>, request: &Request<'_>, identity: &Identity) -> Option<Caller> {
     let value = request.headers.get(header::AUTHORIZATION)?.as_bytes();
     let credential = Credential::parse(Some(value)).ok()?;
@@ -104,10 +113,17 @@ async fn mounted(call: &Call<'_>, name: RepoName<'_>, digest: Digest) -> Result<
     // A source that the caller may not read, or that is no name, looks like one that does not have the blob.
     let Ok(from) = RepoName::parse(from) else { return Ok(false) };
     // The right first: storage is not even looked at without it, so there is nothing to measure.
-    if !auth::can_pull(call.identity, call.caller, from.as_str()).await.unwrap_or(false)
-        || !tenancy::is_readable(call.identity, &call.registry.store, from).await?
-    {
+    if !auth::can_pull(call.identity, call.caller, from.as_str()).await.unwrap_or(false) {
         return Ok(false);
+    }
+    match tenancy::is_readable(call.identity, &call.registry.store, from).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(false),
+        Err(content::Error::OwnerDamaged(key)) => {
+            tracing::error!(key, "damaged owner record, nothing is mounted from the namespace");
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
     }
     Ok(call.registry.store.blob_mount(name, digest, Some(from)).await?.is_some())
 }

@@ -346,9 +346,16 @@ fn an_upload_outlives_its_token_thanks_to_its_address() -> Result<()> {
     assert_eq!(client.send("POST", "/v2/p/a/blobs/uploads/", &[], &[])?.status, 401, "a new one needs a new token");
     assert_eq!(server.user("ci").get(&format!("/v2/p/a/blobs/{}", digest(b"abc")))?.body, b"abc");
 
-    // A user who is gone takes their uploads with them.
+    // So does a right that is taken away, and a user who is gone takes their uploads with them.
     let again = begin(&bearer(&server, token), "p/a")?;
     assert_eq!(client.get(&again)?.status, 204);
+    server.reload(&with_users(&users(&[("ci", &[("p", "*", "READ")])])))?;
+    for client in [&client, &bearer(&server, token)] {
+        for method in ["GET", "PATCH", "PUT", "DELETE"] {
+            let answer = client.send(method, &with(&again, &format!("digest={}", digest(b"c"))), &[], b"c")?;
+            refused(&answer, 403, "DENIED");
+        }
+    }
     server.reload(&with_users(&users(&[("reader", &[("p", "*", "READ")])])))?;
     assert_eq!(client.get(&again)?.status, 401);
     Ok(())

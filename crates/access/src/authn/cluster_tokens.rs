@@ -158,7 +158,8 @@ impl ClusterTokens {
     }
 
     /// The caller of a token that was accepted here and has ended by its own word since, but not longer than `within` ago.
-    /// A token that was refused since is nobody's.
+    /// A token that was refused since is nobody's. The cluster is not asked any more: whoever uses this must ask for the
+    /// caller's rights anew, and for nothing but what began before the end.
     #[must_use]
     pub fn ended(&self, token: &[u8], within: Duration) -> Option<Caller> {
         let known = self.0.accepted.get(&self.0.key_of(token))?;
@@ -261,7 +262,8 @@ impl Inner {
         let inner = Arc::clone(self);
         async move {
             count(&inner.counters.reviews);
-            match inner.reviewer.review(&token).await {
+            let known = inner.accepted.get(&key).is_some();
+            match inner.reviewer.review(&token, known).await {
                 Ok(reviewed) => inner.accept(key, reviewed, exp),
                 Err(ReviewError::Rejected(reason)) => {
                     tracing::debug!(reason, "token of the cluster refused");

@@ -44,6 +44,7 @@ pub type Reviewing<'a> = Pin<Box<dyn Future<Output = Result<Reviewed, ReviewErro
 
 /// Asks the cluster about tokens, each time anew.
 pub trait TokenReviewer: Send + Sync {
-    /// Asks about one token. Ends by itself after a bounded time.
-    fn review<'a>(&'a self, token: &'a str) -> Reviewing<'a>;
+    /// Asks about one token. Ends by itself after a bounded time. `known` says that the token was accepted before: such
+    /// questions do not wait behind those about tokens that anybody can make up.
+    fn review<'a>(&'a self, token: &'a str, known: bool) -> Reviewing<'a>;
 }

@@ -25,6 +25,8 @@ use self::program::Program;
 
 /// Longest pattern: twice what the longest path of a repository needs.
 pub const PATTERN_BYTES_MAX: usize = 512;
+/// What an alternative takes beside its text: its place in the list, and what the allocator adds.
+const ALTERNATIVE_BYTES: usize = 40;
 
 /// Why a pattern matches nothing.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -88,6 +90,24 @@ impl Pattern {
             }
             Shape::Program(program) => program.covers(path),
         })
+    }
+
+    /// How many texts and steps a match may have to look at.
+    pub(crate) fn cost(&self) -> usize {
+        self.0.len() + self.steps()
+    }
+
+    /// The bytes that it takes beyond those of its text: what braces and steps make of it.
+    pub(crate) fn extra_bytes(&self) -> usize {
+        if let [Shape::Everything | Shape::Exactly(_) | Shape::Below(_)] = &*self.0 {
+            return 0;
+        }
+        let bytes = |shape: &Shape| match shape {
+            Shape::Everything => 0,
+            Shape::Exactly(text) | Shape::Below(text) => text.len(),
+            Shape::Program(program) => program.bytes(),
+        };
+        self.0.iter().map(|shape| ALTERNATIVE_BYTES + bytes(shape)).sum()
     }
 
     /// How many steps a match may take, beyond a comparison of texts.

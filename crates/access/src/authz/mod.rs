@@ -17,7 +17,7 @@ pub use namespaces::{EveryNamespaceExists, NamespaceState, NamespaceUid, Namespa
 pub use open::{AllowAll, AuthenticatedAllowAll};
 pub use projects::Projects;
 pub use rbac::{
-    Binding, BindingKey, Explanation, Grant, Miss, NearMiss, PolicyRule, Rbac, RoleKey, RoleProblem, Subject,
+    Binding, BindingKey, Explanation, Grant, Miss, NearMiss, PolicyRule, Rbac, RoleKey, RoleProblem, Rules, Subject,
 };
 pub use rights::{Reach, Resource, Right, Rights, Verb, Verdict};
 pub use source::BySource;

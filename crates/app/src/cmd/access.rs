@@ -5,14 +5,16 @@
 mod advice;
 mod fill;
 mod list;
+mod place;
 mod question;
 #[cfg(test)]
 mod tests;
 
-use access::Rbac;
+use access::{Action, Rbac};
 use anyhow::Context;
 use clap::Args;
 use cluster::{ConnectSettings, Connection};
+use place::Place;
 use question::Question;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -46,7 +48,7 @@ pub(crate) fn can_i(arguments: CanI) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            super::complain(&first_line(&error));
+            super::complain(&error);
             ExitCode::from(UNKNOWN)
         }
     }
@@ -60,17 +62,16 @@ fn answer(arguments: CanI) -> anyhow::Result<Answer> {
     net::install_provider();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let objects = runtime.block_on(async {
+    let (objects, place) = runtime.block_on(async {
         let connection = Connection::connect(&settings).await?;
-        list::list(&connection, &question.namespace).await
+        // Nothing but a push needs the namespace.
+        let place = match question.action {
+            Action::Push => place::read(&connection, &question.namespace).await?,
+            _ => Place::Exists,
+        };
+        anyhow::Ok((list::list(&connection, &question.namespace).await?, place))
     })?;
-    Ok(judge(&fill::rbac(objects), &question))
-}
-
-/// The reader of a kubeconfig shows the lines around a mistake, and credentials with them.
-fn first_line(error: &anyhow::Error) -> anyhow::Error {
-    let text = format!("{error:#}");
-    anyhow::Error::msg(text.lines().next().unwrap_or_default().to_owned())
+    Ok(judge(&fill::rbac(objects), &question, place))
 }
 
 /// Where kubectl looks. Of several files in the variable the first that exists counts; they are not merged.
@@ -89,19 +90,23 @@ struct Answer {
     text: String,
 }
 
-fn judge(rbac: &Rbac, question: &Question) -> Answer {
+fn judge(rbac: &Rbac, question: &Question, place: Place) -> Answer {
     let explanations = question.rights().map(|right| rbac.explain(&question.caller, right));
-    let granted = explanations.iter().any(access::Explanation::is_granted);
+    let has_right = explanations.iter().any(access::Explanation::is_granted);
+    let granted = has_right && place.takes_images();
     let Question { caller, action, namespace, path, .. } = question;
     let (word, may) = if granted { ("yes", "may") } else { ("no", "may not") };
     let mut text = format!("{word}: {caller} {may} {} {namespace}/{path}\n", action.as_str());
     if !caller.groups().is_empty() {
         line(&mut text, &format!("groups: {}", caller.groups().join(", ")));
     }
+    if let Some(remark) = place.remark(namespace) {
+        line(&mut text, &remark);
+    }
     for explanation in &explanations {
         line(&mut text, &format!("\n{explanation}"));
     }
-    if !granted {
+    if !has_right {
         line(&mut text, "\nThis would grant it:\n");
         text.push_str(&advice::yaml(question));
     }

@@ -16,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-const LEASE: &str = "homeport-operator";
 const COMPONENT: &str = "homeport-operator";
 /// What it does is waiting.
 const THREADS: usize = 2;
@@ -60,7 +59,7 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
     let events = Events::new(&connection, COMPONENT, &wiring::instance());
     let metrics = Arc::new(Metrics::default());
     let namespace = wiring::lease_namespace(kubernetes, &connection);
-    let lease = LeaseSettings::new(&namespace, LEASE, &wiring::instance());
+    let lease = LeaseSettings::new(&namespace, pull_secrets::LEASE, &wiring::instance());
     let (election, leader) = LeaderElection::new(&connection, lease);
     let (stop, stopping) = watch::channel(false);
 

@@ -22,8 +22,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Tokens that are remembered.
 const TOKENS: usize = 10_000;
-/// Who removes what namespaces have left.
-const LEASE: &str = "homeport-namespaces";
 /// An API server that does not answer must not hold up the end.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// What reports by Events.
@@ -54,7 +52,7 @@ impl Kubernetes {
                 let rules = Arc::new(Rbac::new());
                 (Arc::clone(&rules) as _, Some(RbacSource::new(&connection, rules, Some(Arc::clone(&events)))))
             }
-            RightsFrom::Review => (RightsReview::new(&connection), None),
+            RightsFrom::Review => (RightsReview::new(&connection, settings.stale_for), None),
         };
         let reach = Arc::clone(connection.reach()) as Arc<dyn Reach>;
         let known = Arc::clone(&namespaces) as Arc<dyn Namespaces>;
@@ -123,7 +121,7 @@ impl Kubernetes {
             tasks.spawn(Arc::clone(rbac).run());
         }
         let interval = self.cleanup.filter(|_| writable)?;
-        let lease = LeaseSettings::new(&self.lease_namespace, LEASE, &instance());
+        let lease = LeaseSettings::new(&self.lease_namespace, namespaces::LEASE, &instance());
         let (election, leader) = LeaderElection::new(&self.connection, lease);
         tasks.spawn(namespaces::run(
             Arc::clone(&self.namespaces),

@@ -44,13 +44,13 @@ impl NamespaceContent for Tenants {
         Ok(self.store.claim_namespace(parse(namespace)?, uid).await?.uid)
     }
 
-    async fn remove(&self, removal: &Removal) -> Result<(), ContentError> {
+    async fn remove(&self, removal: &Removal) -> Result<bool, ContentError> {
         let namespace = parse(removal.namespace())?;
-        match self.store.delete_namespace(namespace, removal.gone(), removal.successor()).await? {
-            content::Removal::Done => Ok(()),
+        Ok(match self.store.delete_namespace(namespace, removal.gone(), removal.successor()).await? {
+            content::Removal::Done => true,
             // The next one was as fast; what is there is theirs.
-            content::Removal::OwnedBy(_) => Ok(()),
-        }
+            content::Removal::OwnedBy(_) => false,
+        })
     }
 
     async fn cluster(&self) -> Result<Option<String>, ContentError> {

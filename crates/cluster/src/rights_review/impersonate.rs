@@ -34,9 +34,20 @@ impl<'a> Attributes<'a> {
             user,
             groups: caller.groups().iter().map(|group| &**group).collect(),
             uid: caller.uid().unwrap_or_default(),
-            extra: caller.extra().iter().map(|(key, values)| (key.as_str(), values.as_slice())).collect(),
+            extra: caller.extra().iter().filter(|(key, _)| !is_of_one_token(key)).map(pair).collect(),
         }
     }
+}
+
+fn pair<'a>((key, values): (&'a String, &'a Vec<String>)) -> (&'a str, &'a [String]) {
+    (key, values)
+}
+
+/// Whether the attribute is another one for each token of the same user. Rights are not asked for with those: RBAC looks at
+/// none of them, and each token would have answers of its own.
+fn is_of_one_token(key: &str) -> bool {
+    let key = key.strip_prefix("authentication.kubernetes.io/");
+    matches!(key, Some("credential-id" | "pod-name" | "pod-uid" | "node-name" | "node-uid"))
 }
 
 /// The same request in the name of the caller.
@@ -100,7 +111,7 @@ mod tests {
 
     #[test]
     fn headers_name_the_whole_caller() {
-        let extra = [("Authentication.kubernetes.io/credential-id".to_owned(), vec!["JTI=1".to_owned()])];
+        let extra = [("Example.com/scopes".to_owned(), vec!["JTI=1".to_owned()])];
         let caller = Caller::named("system:serviceaccount:shop:ci", Source::Cluster)
             .with_groups(["system:authenticated", "b\u{fc}ro"])
             .with_uid("7")
@@ -110,11 +121,24 @@ mod tests {
             ("impersonate-group", "system:authenticated"),
             ("impersonate-group", "b\u{fc}ro"),
             ("impersonate-uid", "7"),
-            ("impersonate-extra-%41uthentication.kubernetes.io%2fcredential-id", "JTI=1"),
+            ("impersonate-extra-%45xample.com%2fscopes", "JTI=1"),
         ];
         let mut expected: Vec<_> = expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         expected.sort();
         assert_eq!(headers(&caller), expected);
+    }
+
+    #[test]
+    fn two_tokens_of_a_user_ask_the_same() {
+        let of = |token: &str| {
+            let extra = ["credential-id", "pod-name", "pod-uid", "node-name", "node-uid"]
+                .map(|key| (format!("authentication.kubernetes.io/{key}"), vec![token.to_owned()]));
+            let kept = ("scopes".to_owned(), vec!["a".to_owned()]);
+            let caller = Caller::named("bob", Source::Cluster).with_extra(extra.into_iter().chain([kept]).collect());
+            serde_json::to_string(&Attributes::of(&caller)).unwrap()
+        };
+        assert_eq!(of("1"), of("2"));
+        assert_eq!(of("1"), r#"{"user":"bob","groups":[],"extra":{"scopes":["a"]}}"#);
     }
 
     #[test]

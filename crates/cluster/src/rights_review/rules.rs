@@ -1,15 +1,14 @@
 //! The rules that the API server lists for a caller.
 
-use access::{Pattern, Resource, Verb};
+use access::{PolicyRule, Right, Rules};
 use serde::Deserialize;
 
-/// Rules of one caller in one namespace.
+/// The answer of the API server.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct RuleSet {
+pub(super) struct Listed {
     resource_rules: Option<Vec<Rule>>,
-    /// Whether there may be rights that are not listed.
-    pub(super) incomplete: bool,
+    incomplete: bool,
 }
 
 #[derive(Deserialize)]
@@ -21,42 +20,58 @@ struct Rule {
     resource_names: Option<Vec<String>>,
 }
 
+/// Rules of one caller in one namespace, as far as they concern this registry.
+pub(super) struct RuleSet {
+    rules: Rules,
+    /// Whether there may be rights that are not listed.
+    pub(super) incomplete: bool,
+}
+
 impl RuleSet {
     /// Nothing is listed, and nothing is excluded.
     pub(super) fn unlisted() -> Self {
-        Self { resource_rules: None, incomplete: true }
+        Self { rules: Rules::new(&[]), incomplete: true }
     }
 
-    /// Whether a rule grants `verb` on what has patterns for names, for this path.
-    pub(super) fn grant(&self, resource: Resource, verb: Verb, path: &str) -> bool {
-        self.resource_rules.iter().flatten().any(|rule| {
-            lists(&rule.verbs, verb.as_str())
-                && resource.groups().iter().any(|group| lists(&rule.api_groups, group))
-                && lists(&rule.resources, resource.as_str())
-                && rule.names(path)
-        })
+    /// Whether a rule grants the right.
+    pub(super) fn grant(&self, right: Right<'_>) -> bool {
+        self.rules.grant(right)
     }
-}
 
-impl Rule {
-    fn names(&self, path: &str) -> bool {
-        let names = self.resource_names.as_deref().unwrap_or_default();
-        let matches = |text: &String| Pattern::parse(text).is_ok_and(|pattern| pattern.matches(path));
-        names.is_empty() || names.iter().any(matches)
+    /// About how many bytes of memory they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.rules.bytes()
     }
 }
 
-fn lists(list: &Option<Vec<String>>, wanted: &str) -> bool {
-    list.iter().flatten().any(|item| item == "*" || item == wanted)
+impl From<Listed> for RuleSet {
+    fn from(Listed { resource_rules, incomplete }: Listed) -> Self {
+        let rules: Vec<PolicyRule> = resource_rules.into_iter().flatten().map(Into::into).collect();
+        Self { rules: Rules::new(&rules), incomplete }
+    }
+}
+
+impl From<Rule> for PolicyRule {
+    fn from(Rule { verbs, api_groups, resources, resource_names }: Rule) -> Self {
+        let [verbs, api_groups, resources, resource_names] =
+            [verbs, api_groups, resources, resource_names].map(Option::unwrap_or_default);
+        Self { api_groups, resources, verbs, resource_names }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use access::{Resource, Verb};
+
     use super::*;
 
+    fn asked(verb: Verb, path: &str) -> Right<'_> {
+        Right { verb, resource: Resource::RepositoryAccesses, namespace: Some("shop"), name: Some(path) }
+    }
+
     fn granted(rule: &str, verb: Verb, path: &str) -> bool {
-        let rules: RuleSet = serde_json::from_str(&format!(r#"{{"resourceRules":[{rule}]}}"#)).unwrap();
-        rules.grant(Resource::RepositoryAccesses, verb, path)
+        let listed: Listed = serde_json::from_str(&format!(r#"{{"resourceRules":[{rule}]}}"#)).unwrap();
+        RuleSet::from(listed).grant(asked(verb, path))
     }
 
     const GROUP: &str = r#""apiGroups":["payload-registry.deckhouse.io"],"resources":["payloadrepositoryaccesses"]"#;
@@ -92,8 +107,18 @@ mod tests {
     }
 
     #[test]
+    fn rules_about_other_things_take_no_room() {
+        let pods = r#"{"verbs":["get"],"apiGroups":[""],"resources":["pods"],"resourceNames":["a-long-name"]}"#;
+        let listed = |count: usize| -> RuleSet {
+            let rules = vec![pods; count].join(",");
+            serde_json::from_str::<Listed>(&format!(r#"{{"resourceRules":[{rules}]}}"#)).unwrap().into()
+        };
+        assert_eq!(listed(1_000).bytes(), RuleSet::unlisted().bytes());
+    }
+
+    #[test]
     fn nothing_listed_grants_nothing() {
-        assert!(!RuleSet::unlisted().grant(Resource::RepositoryAccesses, Verb::Get, "any"));
+        assert!(!RuleSet::unlisted().grant(asked(Verb::Get, "any")));
         assert!(RuleSet::unlisted().incomplete);
     }
 }

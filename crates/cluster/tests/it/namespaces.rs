@@ -45,6 +45,31 @@ async fn a_namespace_comes_and_goes_and_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_lags_is_not_believed_when_it_matters() {
+    let Some(connection) = connect("a namespace behind the back of its watch").await else { return };
+    let source = NamespaceSource::new(&connection);
+    let name = unique("lag");
+    let first = NamespaceUid(namespace(&connection, &name).await.into());
+    let watch = tokio::spawn(Arc::clone(&source).run());
+    until_true("namespace in memory", || source.state(&name) == NamespaceState::Exists(first.clone())).await;
+    watch.abort();
+    assert!(watch.await.unwrap_err().is_cancelled());
+
+    delete(&connection, &namespace_path(&name)).await;
+    until("end of the namespace", || async { source.proof_gone(&name, &first).await.ok() }).await;
+    let second = NamespaceUid(namespace(&connection, &name).await.into());
+    assert_eq!(source.confirm(&name).await, NamespaceState::Exists(first), "memory says so");
+    let calls = || connection.counters().get(Call::Namespace, Outcome::Ok);
+    let (before, began) = (calls(), Instant::now());
+    for _ in 0..200 {
+        assert_eq!(source.confirm_now(&name).await, NamespaceState::Exists(second.clone()));
+    }
+    let allowed = began.elapsed().as_secs() + 1;
+    assert!((1..=allowed).contains(&(calls() - before)), "{} calls", calls() - before);
+    delete(&connection, &namespace_path(&name)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_questions_about_what_is_not_there_are_few_calls() {
     let Some(connection) = connect("questions about an absent namespace").await else { return };
     let source = NamespaceSource::new(&connection);

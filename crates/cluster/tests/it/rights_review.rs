@@ -1,6 +1,7 @@
 //! Rights by asking, compared with what the rules say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::{Caller, Resource, Rights, Verb, Verdict};
 use cluster::{Call, Outcome, RightsReview};
@@ -9,6 +10,9 @@ use serde_json::json;
 use crate::support::{
     binding, connect, create, delete, namespace, namespace_path, rbac_path, right, role, unique, until, user,
 };
+
+/// Longer than a test takes.
+const STALE_FOR: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_are_what_the_cluster_says() {
@@ -31,7 +35,7 @@ async fn rights_are_what_the_cluster_says() {
     });
     create(&connection, &rbac_path(&shop, "rolebindings"), &anyone).await;
 
-    let rights = RightsReview::new(&connection);
+    let rights = RightsReview::new(&connection, STALE_FOR);
     let (bob, eve, nobody) = (user(&bob), user("eve"), Caller::anonymous());
     let (patterns, layers) = (Resource::RepositoryAccesses, Resource::Layers);
     let asked = right(Verb::Get, patterns, &shop, "app/web");
@@ -60,7 +64,7 @@ async fn rights_are_what_the_cluster_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_at_the_same_time_shares_a_question() {
     let Some(connection) = connect("number of reviews of rights").await else { return };
-    let rights: Arc<dyn Rights> = RightsReview::new(&connection);
+    let rights: Arc<dyn Rights> = RightsReview::new(&connection, STALE_FOR);
     let who = unique("carol");
     let questions: Vec<_> = (0..50)
         .map(|number| {

@@ -48,7 +48,7 @@ async fn tokens_of_service_accounts() {
         (token(&connection, &shop, "ci", &[]).await, token(&connection, &shop, "ci", &["registry"]).await);
 
     let plain = TokenReviews::new(&connection, Vec::new());
-    let reviewed = plain.review(&own).await.unwrap();
+    let reviewed = plain.review(&own, false).await.unwrap();
     assert_eq!(reviewed.user, format!("system:serviceaccount:{shop}:ci"));
     assert!(!reviewed.uid.is_empty());
     let expected = [&format!("system:serviceaccounts:{shop}"), "system:serviceaccounts", "system:authenticated"];
@@ -57,7 +57,7 @@ async fn tokens_of_service_accounts() {
     }
 
     let ours = TokenReviews::new(&connection, vec!["registry".into(), "other".into()]);
-    assert!(ours.review(&registry).await.is_ok());
+    assert!(ours.review(&registry, false).await.is_ok());
     // Meant for somebody else, either way; and broken ones.
     let mut tampered = own.clone().into_bytes();
     let middle = own.find('.').unwrap() + 10;
@@ -68,13 +68,13 @@ async fn tokens_of_service_accounts() {
         (&plain, std::str::from_utf8(&tampered).unwrap()),
         (&plain, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.e30"),
     ] {
-        assert!(matches!(reviews.review(token).await, Err(ReviewError::Rejected(_))));
+        assert!(matches!(reviews.review(token, false).await, Err(ReviewError::Rejected(_))));
     }
 
     // Revoked with its account.
     delete(&connection, &format!("/api/v1/namespaces/{shop}/serviceaccounts/ci")).await;
     until("refusal of a revoked token", || async {
-        matches!(plain.review(&own).await, Err(ReviewError::Rejected(_))).then_some(())
+        matches!(plain.review(&own, false).await, Err(ReviewError::Rejected(_))).then_some(())
     })
     .await;
     delete(&connection, &namespace_path(&shop)).await;

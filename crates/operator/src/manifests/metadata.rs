@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::{Inputs, Object};
+use crate::{namespaces, pull_secrets};
 
 /// Name of most objects of the registry.
 pub(super) const REGISTRY: &str = "homeport";
@@ -34,6 +35,14 @@ impl Component {
         match self {
             Self::Registry => "registry",
             Self::Operator => "operator",
+        }
+    }
+
+    /// The Lease that tells which of several pods leads.
+    pub(super) const fn lease(self) -> &'static str {
+        match self {
+            Self::Registry => namespaces::LEASE,
+            Self::Operator => pull_secrets::LEASE,
         }
     }
 

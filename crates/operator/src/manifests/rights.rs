@@ -47,7 +47,7 @@ fn operator() -> Vec<PolicyRule> {
 }
 
 fn events() -> PolicyRule {
-    rule(&["", "events.k8s.io"], &["events"], &["create", "patch"])
+    rule(&[""], &["events"], &["create", "patch"])
 }
 
 fn account(inputs: &Inputs, component: Component) -> Object {
@@ -68,13 +68,16 @@ fn in_the_cluster(inputs: &Inputs, component: Component, rules: Vec<PolicyRule>)
 /// Leases tell which of several pods does what only one may do.
 fn at_home(inputs: &Inputs, component: Component) -> [Object; 2] {
     let metadata = namespaced(inputs, component, component.name());
-    let leases = rule(&["coordination.k8s.io"], &["leases"], &["get", "create", "update", "patch"]);
+    let leases = |verbs: &[&str]| rule(&["coordination.k8s.io"], &["leases"], verbs);
+    let own = PolicyRule { resource_names: Some(texts(&[component.lease()])), ..leases(&["get", "update"]) };
+    // What is made has no name yet that a rule could compare.
+    let rules = vec![leases(&["create"]), own];
     let binding = RoleBinding {
         metadata: metadata.clone(),
         role_ref: reference("Role", component.name()),
         subjects: Some(vec![subject(inputs, component)]),
     };
-    [Role { metadata, rules: Some(vec![leases]) }.into(), binding.into()]
+    [Role { metadata, rules: Some(rules) }.into(), binding.into()]
 }
 
 /// A kubelet may ask for tokens of an audience of its own only when it is told so (Kubernetes 1.33 and later).

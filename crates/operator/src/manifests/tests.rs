@@ -100,6 +100,19 @@ fn only_the_operator_reads_secrets_and_nobody_has_everything() {
 }
 
 #[test]
+fn each_may_change_its_own_lease_and_no_other() {
+    let objects = objects(&inputs());
+    for (name, lease) in [("homeport", "homeport-namespaces"), ("homeport-operator", "homeport-operator")] {
+        let group = json!(["coordination.k8s.io"]);
+        let expected = json!([
+            {"apiGroups": group, "resources": ["leases"], "verbs": ["create"]},
+            {"apiGroups": group, "resources": ["leases"], "resourceNames": [lease], "verbs": ["get", "update"]},
+        ]);
+        assert_eq!(find(&objects, "Role", name)["rules"], expected);
+    }
+}
+
+#[test]
 fn asking_the_api_server_needs_other_rights_than_following_roles() {
     let objects = objects(&Inputs { authorization: Authorization::Review, ..inputs() });
     let registry = rights(&objects, "homeport");

@@ -32,8 +32,9 @@ pub trait NamespaceContent: Send + Sync {
     fn claim(&self, namespace: &str, uid: &str) -> impl Future<Output = Result<String, ContentError>> + Send;
 
     /// Removes the content, and then the record or puts the successor into it. Does nothing if the record does not have the
-    /// UID of the removal. May be repeated after a failure at any point.
-    fn remove(&self, removal: &Removal) -> impl Future<Output = Result<(), ContentError>> + Send;
+    /// UID of the removal. May be repeated after a failure at any point. False when somebody else has made the namespace
+    /// theirs meanwhile.
+    fn remove(&self, removal: &Removal) -> impl Future<Output = Result<bool, ContentError>> + Send;
 
     /// The cluster that the records are of.
     fn cluster(&self) -> impl Future<Output = Result<Option<String>, ContentError>> + Send;

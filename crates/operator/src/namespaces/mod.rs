@@ -23,3 +23,6 @@ pub use content::{Cluster, ContentError, NamespaceContent, Owned, Standing};
 pub use decide::{Removal, Settings};
 pub use metrics::{Counts, Metrics};
 pub use runner::run;
+
+/// The Lease that says which process cleans up.
+pub const LEASE: &str = "homeport-namespaces";

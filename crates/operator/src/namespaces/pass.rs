@@ -75,16 +75,16 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
         }
         let have: HashSet<String> = owned.iter().map(|owned| owned.namespace.clone()).collect();
         let owners = owned.len();
-        self.miss(&stored, owned).await;
-        let (due, again) = self.due(owners, self.clock.elapsed());
+        let seem_gone = self.miss(&stored, owned).await;
+        let (due, again) = self.due(owners, seem_gone, self.clock.elapsed());
         let all_removed = self.remove(&stored, due).await;
         self.adopt(&have).await?;
         Ok(if all_removed { again } else { again.min(self.settings.drain) })
     }
 
-    /// Whose content has stayed long enough, and when the next one will have.
-    fn due(&mut self, owned: usize, now: Duration) -> (Vec<Owned>, Duration) {
-        let missed = self.missed.len();
+    /// Whose content has stayed long enough, and when the next one will have. `missed` counts those without a proof, too:
+    /// many of them are a sign that something is wrong with the proofs of the others.
+    fn due(&mut self, owned: usize, missed: usize, now: Duration) -> (Vec<Owned>, Duration) {
         let alarming = decide::is_alarming(owned, missed);
         let (mut due, mut again) = (Vec::new(), Duration::MAX);
         for (owned, since) in &self.missed {
@@ -123,14 +123,13 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
     }
 
     /// Notes which owners are missed, and forgets those that are not. Memory gives a reason to ask; the time runs from the
-    /// API server's answer on, lest a memory that is wrong take time from an owner that ends later.
-    async fn miss(&mut self, stored: &str, owned: Vec<Owned>) {
+    /// API server's answer on, lest a memory that is wrong take time from an owner that ends later. Returns how many there
+    /// are by memory alone.
+    async fn miss(&mut self, stored: &str, mut owned: Vec<Owned>) -> usize {
         let this = &*self;
+        owned.retain(|owned| decide::sight(&owned.uid, &this.cluster.state(&owned.namespace)) == Sight::Missed);
+        let seem_gone = owned.len();
         let missed = stream::iter(owned)
-            .filter(|owned| {
-                let sight = decide::sight(&owned.uid, &this.cluster.state(&owned.namespace));
-                std::future::ready(sight == Sight::Missed)
-            })
             .map(|owned| async move { Some((this.missed_since(stored, &owned).await?, owned)) })
             .buffer_unordered(PARALLEL)
             .filter_map(std::future::ready)
@@ -138,6 +137,7 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
             .collect()
             .await;
         self.missed = missed;
+        seem_gone
     }
 
     async fn missed_since(&self, stored: &str, owned: &Owned) -> Option<Duration> {
@@ -181,7 +181,7 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
         let Some(removal) = self.prove(stored, owned).await else { return false };
         let Owned { namespace, uid } = owned;
         match self.content.remove(&removal).await {
-            Ok(()) => {
+            Ok(true) => {
                 self.metrics.count_removed();
                 tracing::info!(
                     namespace,
@@ -189,6 +189,10 @@ impl<C: Cluster, S: NamespaceContent> Cleaner<C, S> {
                     successor = removal.successor(),
                     "content of a deleted namespace removed"
                 );
+                true
+            }
+            Ok(false) => {
+                tracing::debug!(namespace, uid, "namespace has another owner already");
                 true
             }
             Err(error) => {

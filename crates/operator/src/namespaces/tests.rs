@@ -37,6 +37,8 @@ struct World {
     content: BTreeSet<String>,
     cluster: Option<String>,
     store_fails: bool,
+    /// Another process is always faster.
+    overtaken: bool,
     removed: Vec<String>,
 }
 
@@ -105,7 +107,7 @@ impl NamespaceContent for Shared {
     }
 
     /// The promise of the clean-up is checked here.
-    async fn remove(&self, removal: &Removal) -> Result<(), ContentError> {
+    async fn remove(&self, removal: &Removal) -> Result<bool, ContentError> {
         let mut world = self.0.lock().unwrap();
         let (namespace, gone) = (removal.namespace().to_owned(), removal.gone().to_owned());
         assert_eq!(world.api, Api::Right, "{namespace} removed without the right API server");
@@ -117,13 +119,17 @@ impl NamespaceContent for Shared {
         assert!(world.clock.elapsed() - ended >= DRAIN, "{namespace} removed too early");
         assert_eq!(world.records.get(&namespace), Some(&gone));
         world.check()?;
+        if world.overtaken {
+            world.records.insert(namespace, removal.successor().unwrap_or("overtaker").to_owned());
+            return Ok(false);
+        }
         world.content.remove(&namespace);
         match removal.successor() {
             Some(uid) => world.records.insert(namespace.clone(), uid.to_owned()),
             None => world.records.remove(&namespace),
         };
         world.removed.push(format!("{namespace} {gone}"));
-        Ok(())
+        Ok(true)
     }
 
     async fn cluster(&self) -> Result<Option<String>, ContentError> {
@@ -181,6 +187,7 @@ fn world() -> (Shared, Cleaner<Shared, Shared>, Arc<ManualClock>, Arc<Metrics>) 
         content: BTreeSet::new(),
         cluster: None,
         store_fails: false,
+        overtaken: false,
         removed: Vec::new(),
     };
     world.create(KUBE_SYSTEM);
@@ -318,6 +325,53 @@ fn most_at_once_wait_for_somebody_to_object() {
         clock.advance(Duration::from_secs(1));
         cleaner.pass().await;
         assert_eq!((metrics.counts().held, metrics.counts().removed), (0, 12));
+    });
+}
+
+#[test]
+fn many_that_only_seem_gone_hold_those_that_are() {
+    run(async {
+        let (shared, mut cleaner, clock, metrics) = world();
+        change(&shared, |world| {
+            for number in 0..20 {
+                world.create(&format!("n{number}"));
+                world.push(&format!("n{number}"));
+            }
+            world.delete("n0");
+            world.delete("n1");
+            // A list that lacks ten more.
+            world.remember();
+            for number in 2..12 {
+                world.remembered.as_mut().unwrap().remove(&format!("n{number}"));
+            }
+        });
+        for _ in 0..3 {
+            cleaner.pass().await;
+            clock.advance(DRAIN);
+        }
+        assert_eq!((metrics.counts().missed, metrics.counts().held, metrics.counts().removed), (12, 12, 0));
+        change(&shared, World::remember);
+        cleaner.pass().await;
+        assert_eq!((metrics.counts().held, metrics.counts().removed), (0, 2));
+    });
+}
+
+#[test]
+fn what_somebody_else_did_is_not_counted() {
+    run(async {
+        let (shared, mut cleaner, clock, metrics) = world();
+        change(&shared, |world| {
+            world.create("shop");
+            world.push("shop");
+            world.delete("shop");
+            world.create("shop");
+            world.remember();
+            world.overtaken = true;
+        });
+        cleaner.pass().await;
+        clock.advance(DRAIN);
+        assert_eq!(cleaner.pass().await, Settings::default().interval);
+        assert_eq!((metrics.counts().removed, metrics.counts().errors), (0, 0));
     });
 }
 

@@ -28,6 +28,8 @@ struct Entry {
     account: String,
     account_uid: Option<String>,
     expires: Option<Timestamp>,
+    /// What it says is what we wrote. Before anybody has looked, it could be anybody's word.
+    filled: bool,
     issued: Option<Instant>,
     fights: u32,
     round: u64,
@@ -70,7 +72,7 @@ impl Index {
         let mut old = self.take(&key).unwrap_or_default();
         let ours = old.written.take().is_some_and(|written| written == resource_version);
         let expires = annotations.expires_at.and_then(|text| text.parse().ok());
-        self.by_end.extend(expires.map(|end| (end, key.clone())));
+        self.by_end.extend(expires.filter(|_| old.filled).map(|end| (end, key.clone())));
         self.by_account.entry((key.namespace.clone(), account.clone())).or_default().insert(key.clone());
         let account_uid = annotations.service_account_uid;
         let entry = Entry { resource_version, account, account_uid, expires, round: self.round, ..old };
@@ -149,6 +151,18 @@ impl Index {
         }
     }
 
+    /// Somebody has looked: the Secret has a token of ours, or it has none.
+    pub(super) fn looked(&mut self, key: &Key, filled: bool) {
+        let Some(entry) = self.secrets.get_mut(key) else { return };
+        entry.filled = filled;
+        let Some(end) = entry.expires else { return };
+        if filled {
+            self.by_end.insert((end, key.clone()));
+        } else {
+            self.by_end.remove(&(end, key.clone()));
+        }
+    }
+
     /// How long a Secret has to wait for its next token.
     pub(super) fn wait(&mut self, key: &Key, now: Instant) -> Duration {
         let Some(entry) = self.secrets.get_mut(key) else { return Duration::ZERO };
@@ -180,7 +194,7 @@ impl Index {
         self.secrets.len()
     }
 
-    /// The end of the token that ends first.
+    /// The end of the token that ends first, of those that we wrote.
     pub(super) fn soonest_end(&self) -> Option<Timestamp> {
         self.by_end.first().map(|(end, _)| *end)
     }

@@ -53,6 +53,7 @@ fn a_new_list_forgets_what_is_not_in_it() {
     let mine = [(names::SERVICE_ACCOUNT, "ci"), (names::EXPIRES_AT, "2026-03-06T02:14:19Z")];
     for name in ["a", "b"] {
         index.apply(&metadata(name, "1", &mine));
+        index.looked(&key(name), true);
     }
     index.begin();
     assert_eq!(index.apply(&metadata("a", "1", &mine)), Change::None);
@@ -96,9 +97,19 @@ fn the_soonest_end_is_known() {
     for (name, end) in [("a", "2026-03-06T02:14:19Z"), ("b", "2026-03-05T02:14:19Z"), ("c", "soon")] {
         index.apply(&metadata(name, "1", &[(names::SERVICE_ACCOUNT, "ci"), (names::EXPIRES_AT, end)]));
     }
+    // Anybody can write such an annotation.
+    assert_eq!(index.soonest_end(), None);
+    for name in ["a", "b", "c", "none"] {
+        index.looked(&key(name), true);
+    }
     assert_eq!(index.soonest_end(), Some(at(1_772_676_859)));
-    index.delete(&key("b"));
+    // Refused after a change.
+    index.apply(&metadata("b", "2", &[(names::SERVICE_ACCOUNT, "no"), (names::EXPIRES_AT, "2026-03-05T02:14:19Z")]));
+    assert_eq!(index.soonest_end(), Some(at(1_772_676_859)));
+    index.looked(&key("b"), false);
     assert_eq!(index.soonest_end(), Some(at(1_772_763_259)));
+    index.delete(&key("a"));
+    assert_eq!(index.soonest_end(), None);
 }
 
 #[test]

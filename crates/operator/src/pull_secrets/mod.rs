@@ -39,6 +39,9 @@ pub use settings::Settings;
 pub use status::Status;
 pub use view::{Annotations, Data, Key, SecretView};
 
+/// The Lease that says which process looks after Secrets.
+pub const LEASE: &str = "homeport-operator";
+
 /// Where Secrets are looked after.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {

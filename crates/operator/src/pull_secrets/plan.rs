@@ -128,7 +128,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let account_uid = match inputs.account {
         // Its end is an event of its own.
         Account::Deleting => return Plan::Ignore,
-        Account::Missing if was_filled(&inputs, name) => return Plan::Delete,
+        Account::Missing if was_filled(&inputs) => return Plan::Delete,
         Account::Missing => {
             let message = format!("there is no ServiceAccount {name:?} in namespace {:?}", secret.key.namespace);
             return Plan::Report(Status::problem("ServiceAccountNotFound", &message));
@@ -152,16 +152,12 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     Plan::Rest { until, status: (!known).then_some(status) }
 }
 
-/// We filled this very Secret for an account of this name. A copy of a filled Secret was not filled, nor was one that has
-/// been given the name of another account since.
-fn was_filled(inputs: &Inputs<'_>, account: &str) -> bool {
-    let secret = inputs.secret;
-    let Some(uid) = secret.annotations.service_account_uid.as_deref() else { return false };
-    let owned = secret
-        .owners
-        .iter()
-        .any(|owner| is_account(&owner.api_version, &owner.kind) && owner.name == account && owner.uid == uid);
-    owned || token_as_written(inputs, uid).is_some()
+/// We filled this very Secret for an account of this name. A copy of a filled Secret was not filled, whatever owners were
+/// copied with it, nor was one that has been given the name of another account since. What does not look like that and has
+/// the account as its owner is left to the cluster's garbage collector.
+fn was_filled(inputs: &Inputs<'_>) -> bool {
+    let uid = inputs.secret.annotations.service_account_uid.as_deref();
+    uid.is_some_and(|uid| token_as_written(inputs, uid).is_some())
 }
 
 /// Whether an owner of this kind is a ServiceAccount.

@@ -144,11 +144,14 @@ impl Known {
         let instant = Instant::now();
         match outcome {
             Outcome::Rest { until, written } => {
+                // What has to be renewed has a token.
+                self.index.looked(key, until.is_some());
                 self.remember(key, written);
                 self.schedule.done(key, until.map(|until| instant + rest(until, now)));
             }
             Outcome::Filled { renew, written } => {
                 self.index.issued(key, instant);
+                self.index.looked(key, true);
                 self.remember(key, written);
                 self.schedule.done(key, renew.map(|renew| instant + rest(renew, now)));
             }

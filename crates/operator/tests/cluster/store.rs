@@ -66,9 +66,10 @@ impl NamespaceContent for Content {
         Ok(self.store.claim_namespace(name(namespace)?, uid).await?.uid)
     }
 
-    async fn remove(&self, removal: &Removal) -> Result<(), ContentError> {
-        self.store.delete_namespace(name(removal.namespace())?, removal.gone(), removal.successor()).await?;
-        Ok(())
+    async fn remove(&self, removal: &Removal) -> Result<bool, ContentError> {
+        let (gone, successor) = (removal.gone(), removal.successor());
+        let removed = self.store.delete_namespace(name(removal.namespace())?, gone, successor).await?;
+        Ok(removed == content::Removal::Done)
     }
 
     async fn cluster(&self) -> Result<Option<String>, ContentError> {

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 pub(crate) struct Script {
     namespaces: Mutex<HashMap<String, NamespaceState>>,
+    /// What memory still shows.
+    late: Mutex<HashMap<String, NamespaceState>>,
     rbac: Rbac,
     roles: AtomicUsize,
     revoked: Mutex<HashSet<String>>,
@@ -30,6 +32,7 @@ impl Script {
                 "kube-system".to_owned(),
                 NamespaceState::Exists(NamespaceUid("cluster".into())),
             )])),
+            late: Mutex::default(),
             rbac,
             roles: AtomicUsize::new(0),
             revoked: Mutex::default(),
@@ -48,8 +51,18 @@ impl Script {
         self.set(namespace, NamespaceState::Exists(NamespaceUid(uid.into())));
     }
 
+    /// Memory shows this from now on, whatever the namespace is.
+    pub(crate) fn lags(&self, namespace: &str, state: NamespaceState) {
+        self.late.lock().unwrap().insert(namespace.to_owned(), state);
+    }
+
+    fn live(&self, namespace: &str) -> NamespaceState {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.namespaces.lock().unwrap().get(namespace).cloned().unwrap_or(NamespaceState::Absent)
+    }
+
     /// Lets a caller do that with the paths of a namespace that a pattern covers.
-    pub(crate) fn grant(&self, subject: Subject, actions: &[Action], namespace: &str, pattern: &str) {
+    pub(crate) fn grant(&self, subject: Subject, actions: &[Action], namespace: &str, pattern: &str) -> BindingKey {
         let verb = |action: &Action| match action {
             Action::Push => "create",
             Action::Delete => "delete",
@@ -65,7 +78,12 @@ impl Script {
         let role = RoleKey { namespace: Some(namespace.into()), name: name.clone() };
         assert_eq!(self.rbac.apply_role(&role, &[rule]), []);
         let key = BindingKey { namespace: Some(namespace.into()), name };
-        self.rbac.apply_binding(&Binding { key, role, subjects: vec![subject] });
+        self.rbac.apply_binding(&Binding { key: key.clone(), role, subjects: vec![subject] });
+        key
+    }
+
+    pub(crate) fn revoke(&self, binding: &BindingKey) {
+        self.rbac.delete_binding(binding);
     }
 
     pub(crate) fn revoke_token(&self, token: &str) {
@@ -79,13 +97,21 @@ pub(crate) fn user(name: &str) -> Subject {
 
 impl Namespaces for Script {
     fn state(&self, namespace: &str) -> NamespaceState {
-        self.namespaces.lock().unwrap().get(namespace).cloned().unwrap_or(NamespaceState::Absent)
+        let late = self.late.lock().unwrap().get(namespace).cloned();
+        let now = || self.namespaces.lock().unwrap().get(namespace).cloned();
+        late.or_else(now).unwrap_or(NamespaceState::Absent)
     }
 
     fn confirm<'a>(&'a self, namespace: &'a str) -> Reply<'a, NamespaceState> {
-        let state = self.state(namespace);
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        Reply::Ready(state)
+        let live = self.live(namespace);
+        match self.state(namespace) {
+            exists @ NamespaceState::Exists(_) => Reply::Ready(exists),
+            _ => Reply::Ready(live),
+        }
+    }
+
+    fn confirm_now<'a>(&'a self, namespace: &'a str) -> Reply<'a, NamespaceState> {
+        Reply::Ready(self.live(namespace))
     }
 }
 
@@ -106,7 +132,7 @@ impl Reach for Script {
 
 /// The user is the claim `sub`.
 impl TokenReviewer for Script {
-    fn review<'a>(&'a self, token: &'a str) -> Reviewing<'a> {
+    fn review<'a>(&'a self, token: &'a str, _: bool) -> Reviewing<'a> {
         self.reviews.fetch_add(1, Ordering::SeqCst);
         let claims =
             token.split('.').nth(1).and_then(|part| data_encoding::BASE64URL_NOPAD.decode(part.as_bytes()).ok());

@@ -1,8 +1,8 @@
 //! Namespaces that come, go, and come again.
 
 use crate::script::user;
-use crate::world::{ALL, BLOB, CI, World, manifest};
-use access::{NamespaceState, NamespaceUid};
+use crate::world::{ALL, BLOB, CI, World, bearer, manifest};
+use access::{NamespaceState, NamespaceUid, Source};
 use content::{Namespace, Removal};
 use oci::Digest;
 use std::sync::atomic::Ordering;
@@ -216,7 +216,13 @@ async fn content_from_before_the_cluster_is_served_and_claimed_by_a_push() {
     upload.write(BLOB).await.unwrap();
     upload.commit(name, Digest::sha256(BLOB)).await.unwrap();
     let path = format!("/v2/shop/old/blobs/{}", Digest::sha256(BLOB));
+    world.script.set("shop", NamespaceState::Absent);
     assert_eq!(world.ci("GET", &path, b"").await.status, 200);
+    world.script.exists("shop", "u1");
+    assert_eq!(world.ci("GET", &path, b"").await.status, 200);
+    // What was seen is not forgotten for a namespace that comes for the first time.
+    let metrics = world.send(None, "GET", "/extensions/v2/metrics", b"").await.body;
+    assert!(metrics.contains("homeport_cache_lookups_total{cache=\"repository\",result=\"hit\"} 1\n"), "{metrics}");
     assert_eq!(world.owner("shop").await, None, "reading claims nothing");
     world.push("shop/old", "v1").await;
     assert_eq!(world.owner("shop").await.as_deref(), Some("u1"));
@@ -252,4 +258,109 @@ async fn content_of_another_cluster_is_not_claimed() {
     assert_eq!(answer.refusal(), refusal(503, "UNAVAILABLE"), "{}", answer.body);
     assert!(answer.message().contains("another cluster"), "{}", answer.body);
     assert_eq!(world.owner("new").await, None);
+}
+
+#[tokio::test]
+async fn a_push_is_for_the_namespace_that_is_there_and_not_for_the_one_in_memory() {
+    let u1 = || NamespaceState::Exists(NamespaceUid("u1".into()));
+    let blob = Digest::sha256(BLOB);
+    let world = World::new().await;
+    world.script.lags("shop", u1());
+    world.script.exists("shop", "u2");
+    // What nobody has claimed becomes the living one's.
+    world.push("shop/app", "v1").await;
+    assert_eq!(world.owner("shop").await.as_deref(), Some("u2"));
+    assert_eq!(world.ci("GET", "/v2/shop/app/manifests/v1", b"").await.status, 200);
+    for unsure in [NamespaceState::Absent, NamespaceState::Unknown] {
+        world.script.set("shop", unsure.clone());
+        assert_eq!(world.ci("GET", "/v2/shop/app/manifests/v1", b"").await.status, 404, "{unsure:?}");
+    }
+
+    let world = World::new().await;
+    world.script.lags("shop", u1());
+    world.push("shop/app", "v1").await;
+    let address = world.begin("shop/app").await;
+    world.script.asked.store(0, Ordering::SeqCst);
+    let manifest = manifest();
+    let mut put = world.ci_begin("PUT", "/v2/shop/app/manifests/v2", manifest.len()).await;
+    put.send(&manifest.as_bytes()[..1]).await;
+    world.until_asked(1).await;
+    world.script.exists("shop", "u2");
+    put.send(&manifest.as_bytes()[1..]).await;
+    assert_eq!(put.answer().await.refusal(), refusal(503, "UNAVAILABLE"), "admitted before, ended after");
+    for (method, path, body) in [
+        ("POST", "/v2/shop/app/blobs/uploads/".to_owned(), &b""[..]),
+        ("PUT", "/v2/shop/app/manifests/v2".to_owned(), manifest.as_bytes()),
+        ("PUT", format!("{address}&digest={blob}"), BLOB),
+    ] {
+        let answer = world.ci(method, &path, body).await;
+        assert_eq!(answer.refusal(), refusal(503, "UNAVAILABLE"), "{method} {path}");
+        assert!(answer.message().contains("\"shop\" was deleted and made anew"), "{}", answer.body);
+    }
+    world.script.exists("shop", "u1");
+    let tags = world.ci("GET", "/v2/shop/app/tags/list", b"").await.json();
+    assert_eq!(tags["tags"], serde_json::json!(["v1"]));
+}
+
+#[tokio::test]
+async fn absent_in_memory_is_not_absent() {
+    let world = World::new().await;
+    world.push("shop/app", "v1").await;
+    let pull = async || world.ci("GET", "/v2/shop/app/manifests/v1", b"").await;
+    for memory in [NamespaceState::Absent, NamespaceState::Unknown] {
+        world.script.lags("shop", memory.clone());
+        for (living, status) in [
+            (NamespaceState::Exists(NamespaceUid("u2".into())), 404),
+            (NamespaceState::Terminating(NamespaceUid("u2".into())), 404),
+            (NamespaceState::Exists(NamespaceUid("u1".into())), 200),
+            (NamespaceState::Absent, 200),
+            (NamespaceState::Unknown, 200),
+        ] {
+            world.script.set("shop", living.clone());
+            assert_eq!(pull().await.status, status, "{memory:?} {living:?}");
+        }
+        // Nobody is asked who does not answer.
+        world.script.exists("shop", "u2");
+        world.script.away.store(true, Ordering::SeqCst);
+        assert_eq!(pull().await.status, 200);
+        world.script.away.store(false, Ordering::SeqCst);
+        assert_eq!(pull().await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn while_the_cluster_is_away_nobody_deletes() {
+    let world = World::new().await;
+    let image = world.push("shop/app", "v1").await;
+    let users = [bearer(&world.own_token(Some(Source::Htpasswd))), bearer(&world.token(CI))];
+    let paths = ["manifests/v1".to_owned(), format!("manifests/{image}"), format!("blobs/{}", Digest::sha256(BLOB))];
+    world.script.away.store(true, Ordering::SeqCst);
+    for path in &paths {
+        for authorization in &users {
+            let answer = world.send(Some(authorization), "DELETE", &format!("/v2/shop/app/{path}"), b"").await;
+            assert_eq!(answer.refusal(), refusal(503, "UNAVAILABLE"), "{path}");
+            assert_eq!(answer.header("retry-after"), "5");
+            assert!(answer.message().contains("nothing can be deleted"), "{}", answer.body);
+        }
+    }
+    world.script.away.store(false, Ordering::SeqCst);
+    for path in &paths {
+        let answer = world.send(Some(&users[0]), "DELETE", &format!("/v2/shop/app/{path}"), b"").await;
+        assert_eq!(answer.status, 202, "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_mount_from_a_damaged_namespace_is_a_plain_upload() {
+    let world = World::new().await;
+    world.push("shop/app", "v1").await;
+    world.script.exists("toys", "t1");
+    world.script.grant(user(CI), &ALL, "toys", "**");
+    let damaged = storage::Batch::new().put("homeport/v1/namespaces/shop", "?");
+    storage::Driver::apply(&world.driver, damaged).await.unwrap();
+    // Another UID, so that what was seen a moment ago does not count.
+    world.script.exists("shop", "u2");
+    let path = format!("/v2/toys/car/blobs/uploads/?mount={}&from=shop/app", Digest::sha256(BLOB));
+    let mount = world.ci("POST", &path, b"").await;
+    assert_eq!(mount.status, 202, "{}", mount.body);
 }

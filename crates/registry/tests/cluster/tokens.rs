@@ -2,7 +2,7 @@
 
 use crate::script::user;
 use crate::world::{BLOB, CI, World, basic, bearer, manifest};
-use access::{Action, Subject};
+use access::{Action, Source, Subject};
 use oci::Digest;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -71,7 +71,7 @@ async fn nobody_gets_a_token_for_somebody_else() {
 #[tokio::test]
 async fn our_own_access_token_does_not_renew_itself() {
     let world = World::new().await;
-    for own in [world.own_token(None), world.own_token(Some("bob"))] {
+    for own in [world.own_token(None), world.own_token(Some(Source::Htpasswd))] {
         for authorization in [bearer(&own), basic("", &own), basic("<token>", &own), basic("token", &own)] {
             let answer = world.send(Some(&authorization), "GET", "/token", b"").await;
             assert_eq!(answer.status, 401, "{}", answer.body);
@@ -98,6 +98,11 @@ async fn who_is_known_and_who_may() {
         });
         assert_eq!(refused.json()["errors"][0]["detail"], detail);
     }
+    // Rights of the cluster would not help a user of ours.
+    let own = world.own_token(Some(Source::StaticUser));
+    let refused = world.send(Some(&bearer(&own)), "PUT", "/v2/shop/a/b/manifests/v1", b"").await;
+    assert_eq!(refused.refusal(), (403, "DENIED".to_owned()));
+    assert_eq!(refused.json()["errors"][0].get("detail"), None);
     // Everybody has a token, and with it what everybody may do.
     let anonymous = world.send(None, "GET", "/token?scope=repository:shop/app:pull", b"").await;
     let token = anonymous.json()["token"].as_str().unwrap().to_owned();
@@ -149,6 +154,56 @@ async fn a_long_upload_outlives_its_token_but_not_a_revocation() {
         let bare = other.split('?').next().unwrap();
         assert_eq!(world.send(Some(&bearer(&token)), "GET", bare, b"").await.status, 401);
     }
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_back_stops_the_next_request_of_an_upload() {
+    let blob = Digest::sha256(BLOB);
+    for ended in [false, true] {
+        let world = World::new().await;
+        let builder = "system:serviceaccount:shop:builder";
+        let binding = world.script.grant(user(builder), &[Action::Push], "shop", "**");
+        let authorization = bearer(&world.token_for(builder, 100));
+        let send = async |method: &str, path: &str, body| world.send(Some(&authorization), method, path, body).await;
+        let begun = send("POST", "/v2/shop/app/blobs/uploads/", b"").await;
+        let chunk = send("PATCH", begun.header("location"), BLOB).await;
+        assert_eq!(chunk.status, 202, "{}", chunk.body);
+        let address = chunk.header("location").to_owned();
+        if ended {
+            world.clock.advance(Duration::from_secs(200));
+        }
+        assert_eq!(send("GET", &address, b"").await.status, 204);
+        world.script.revoke(&binding);
+        let end = format!("{address}&digest={blob}");
+        for (method, path) in [("GET", &address), ("PATCH", &address), ("PUT", &end), ("DELETE", &address)] {
+            let answer = send(method, path, b"").await;
+            assert_eq!(answer.refusal(), (403, "DENIED".to_owned()), "{method} {ended}");
+        }
+        world.script.grant(user(builder), &[Action::Push], "shop", "**");
+        assert_eq!(send("PUT", &end, b"").await.status, 201, "nothing was lost");
+    }
+}
+
+#[tokio::test]
+async fn while_rights_are_unknown_an_upload_goes_on_and_does_not_end() {
+    let world = World::new().await;
+    let blob = Digest::sha256(BLOB);
+    let address = world.begin("shop/app").await;
+    world.script.undecided.store(true, Ordering::SeqCst);
+    let chunk = world.ci("PATCH", &address, BLOB).await;
+    assert_eq!(chunk.status, 202, "{}", chunk.body);
+    let address = chunk.header("location").to_owned();
+    assert_eq!(world.ci("GET", &address, b"").await.status, 204);
+    let bare = address.split('?').next().unwrap();
+    let end = format!("{address}&digest={blob}");
+    for (method, path) in [("PUT", &*end), ("DELETE", &*address), ("GET", bare), ("PATCH", bare)] {
+        assert_eq!(world.ci(method, path, b"").await.refusal(), (503, "UNAVAILABLE".to_owned()), "{method} {path}");
+    }
+    // A ticket helps nobody but the one it was given to.
+    let other = bearer(&world.token("system:serviceaccount:toys:x"));
+    assert_eq!(world.send(Some(&other), "PATCH", &address, b"x").await.status, 503);
+    world.script.undecided.store(false, Ordering::SeqCst);
+    assert_eq!(world.ci("PUT", &end, b"").await.status, 201);
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 use crate::http::{Answer, Begun};
 use crate::script::{Script, user};
 use access::{
-    Action, Caller, Chain, Clock, ClusterPolicy, ClusterRules, ClusterTokenLimits, ClusterTokens, Directory, Keys,
-    ManualClock, Source, TokenAuthority, TokenKind, TokenSettings,
+    Action, AuthenticatedAllowAll, BySource, Caller, Chain, Clock, ClusterPolicy, ClusterRules, ClusterTokenLimits,
+    ClusterTokens, Directory, Keys, ManualClock, Record, Source, Standing, TokenAuthority, TokenKind, TokenSettings,
+    Users,
 };
 use arc_swap::ArcSwap;
 use content::{IndexChildren, Namespace, Store};
@@ -22,6 +23,22 @@ use storage::memory::MemoryDriver;
 
 pub(crate) const CI: &str = "system:serviceaccount:shop:ci";
 pub(crate) const ALL: [Action; 3] = [Action::Pull, Action::Push, Action::Delete];
+
+/// Every source of ours has one user.
+struct Bobs;
+
+impl Users for Bobs {
+    fn standing(&self, source: Source, name: &str) -> Standing {
+        match (source, name) {
+            (Source::Htpasswd | Source::StaticUser, "bob") => Standing::Current(Record::of(source, name, b"hash")),
+            _ => Standing::NotTracked,
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        0
+    }
+}
 
 pub(crate) struct World {
     pub(crate) script: Arc<Script>,
@@ -66,7 +83,7 @@ impl World {
             leeway: Duration::from_secs(30),
         };
         let keys = Keys::new(&[7; 32], None).unwrap();
-        let users = Arc::new(Directory::new(Vec::new()));
+        let users = Arc::new(Directory::new(vec![Arc::new(Bobs)]));
         let tokens = Arc::new(TokenAuthority::new(settings, keys, users, clock.clone() as Arc<dyn Clock>, 100));
         let limits = ClusterTokenLimits {
             ttl: Duration::from_secs(60),
@@ -75,13 +92,19 @@ impl World {
         };
         let cluster = Arc::new(ClusterTokens::new(script.clone(), clock.clone(), limits, 100).unwrap());
         let policy = ClusterPolicy { stale_for: Duration::from_secs(600) };
+        let rules = Arc::new(ClusterRules::new(script.clone(), script.clone(), script.clone(), policy));
         let identity = Identity {
             authenticator: Arc::new(Chain::new(vec![
                 Arc::new(access::Anonymous::without_credentials()),
                 tokens.clone(),
                 cluster.clone(),
             ])),
-            authorizer: Arc::new(ClusterRules::new(script.clone(), script.clone(), script.clone(), policy)),
+            authorizer: Arc::new(
+                BySource::new()
+                    .with(Source::Cluster, rules.clone())
+                    .with(Source::Anonymous, rules)
+                    .with(Source::Htpasswd, Arc::new(AuthenticatedAllowAll)),
+            ),
             tokens: Some(tokens.clone()),
             anonymous: true,
             open: false,
@@ -141,8 +164,10 @@ impl World {
         jwt(user, self.now + life)
     }
 
-    pub(crate) fn own_token(&self, user: Option<&str>) -> String {
-        let caller = user.map_or_else(Caller::anonymous, |user| Caller::named(user, Source::Htpasswd));
+    /// A token of ours for the user `bob` of a source, or for nobody.
+    pub(crate) fn own_token(&self, source: Option<Source>) -> String {
+        let bob = |source| Caller::named("bob", source).with_record(Record::of(source, "bob", b"hash"));
+        let caller = source.map_or_else(Caller::anonymous, bob);
         self.tokens.issue(&caller, TokenKind::Access).unwrap().token
     }
 

@@ -23,12 +23,15 @@ const LIMITS: ClusterTokenLimits = ClusterTokenLimits {
 struct Script {
     answers: Mutex<VecDeque<ReviewError>>,
     asked: AtomicUsize,
+    /// Of those, how many about known tokens.
+    known: AtomicUsize,
     gate: Semaphore,
 }
 
 impl TokenReviewer for Script {
-    fn review<'a>(&'a self, token: &'a str) -> Reviewing<'a> {
+    fn review<'a>(&'a self, token: &'a str, known: bool) -> Reviewing<'a> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        self.known.fetch_add(usize::from(known), Ordering::SeqCst);
         Box::pin(async move {
             let _permit = self.gate.acquire().await.unwrap();
             match self.answers.lock().unwrap().pop_front() {
@@ -60,6 +63,7 @@ impl World {
         let script = Arc::new(Script {
             answers: Mutex::default(),
             asked: AtomicUsize::new(0),
+            known: AtomicUsize::new(0),
             gate: Semaphore::new(GATE as usize),
         });
         let clock = Arc::new(ManualClock::new(NOW));
@@ -145,7 +149,7 @@ async fn never_beyond_the_end_of_the_token() {
 async fn the_end_that_the_cluster_names_counts_too() {
     struct Short;
     impl TokenReviewer for Short {
-        fn review<'a>(&'a self, _: &'a str) -> Reviewing<'a> {
+        fn review<'a>(&'a self, _: &'a str, _: bool) -> Reviewing<'a> {
             let reviewed = Reviewed {
                 user: "u".into(),
                 uid: String::new(),
@@ -229,6 +233,21 @@ async fn a_revoked_token_does_not_come_back_when_the_cluster_goes() {
     world.advance(10);
     world.answer_next(away());
     assert_eq!(world.login(&token).await, Err(UNAVAILABLE));
+}
+
+#[tokio::test]
+async fn too_many_questions_keep_no_revoked_token_alive() {
+    let world = World::new();
+    let (known, other) = (token(NOW + 3600), token(NOW + 3601));
+    world.login(&known).await.unwrap();
+    world.advance(60);
+    for token in [&known, &other] {
+        world.answer_next(ReviewError::Busy { retry_after: Duration::from_secs(5) });
+        assert_eq!(world.login(token).await, Err(UNAVAILABLE));
+    }
+    assert_eq!((world.tokens.counts().stale, world.tokens.counts().errors), (0, 2));
+    assert_eq!(world.script.known.load(Ordering::SeqCst), 1, "the second question about the first token");
+    assert!(world.login(&known).await.is_ok(), "it was forgotten by that neither");
 }
 
 #[tokio::test]

@@ -32,8 +32,15 @@ pub(super) struct Program {
 }
 
 impl Program {
+    /// A class is as many steps as it has bytes: each is looked up by itself.
     pub(super) fn steps(&self) -> usize {
-        self.steps.len()
+        let size = |class: u8| self.classes.get(usize::from(class)).map_or(0, |bytes| bytes.count_ones() as usize);
+        let steps = |step: &Step| if let Step::Class(class) = step { size(*class).max(1) } else { 1 };
+        self.steps.iter().map(steps).sum()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.steps) + size_of_val(&*self.classes)
     }
 
     pub(super) fn into_shape(self) -> Shape {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::names::{Names, Number};
 use super::object::{Binding, BindingKey, RoleKey, Subject};
@@ -10,6 +11,11 @@ use super::subjects::{SubjectId, Subjects};
 use crate::authz::glob::Places;
 use crate::authz::rights::Right;
 use crate::identity::Caller;
+
+/// Roles up to this cost are looked at at once, and not counted.
+const COST_CHEAP: usize = 8;
+/// What all other roles may cost a decision: two roles of the greatest kind.
+const COST_MAX: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(super) struct Index {
@@ -20,6 +26,8 @@ pub(super) struct Index {
     roles: Vec<Option<Role>>,
     cluster: Space,
     namespaces: HashMap<Box<str>, Space>,
+    /// Whether it was told that somebody's roles are too costly.
+    told: AtomicBool,
 }
 
 /// The bindings of a namespace, or those of the whole cluster.
@@ -50,8 +58,38 @@ impl Index {
     pub(super) fn grants(&self, caller: &Caller, right: Right<'_>) -> bool {
         let path = right.name.map(Places::new);
         let wanted = Wanted { right, path: path.as_ref() };
-        self.shares(caller, right.namespace)
-            .any(|share| self.role(share.binding.role).is_some_and(|role| role.grants(wanted)))
+        let mut costly = Vec::new();
+        for share in self.shares(caller, right.namespace) {
+            let number = share.binding.role;
+            match self.role(number) {
+                Some(role) if role.cost > COST_CHEAP => costly.push((role.cost, number)),
+                Some(role) if role.grants(wanted) => return true,
+                _ => {}
+            }
+        }
+        self.one_grants(costly, wanted)
+    }
+
+    /// Looks at costly roles, each once and the cheapest first, until a decision has cost enough: whoever may write Roles
+    /// and RoleBindings may make as many as they like.
+    fn one_grants(&self, mut roles: Vec<(usize, Number)>, wanted: Wanted<'_>) -> bool {
+        roles.sort_unstable();
+        roles.dedup();
+        let mut left = COST_MAX;
+        for (cost, number) in roles {
+            let Some(rest) = left.checked_sub(cost) else {
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    let right = wanted.right.to_string();
+                    tracing::warn!(right, "somebody's roles are too costly, not all were looked at; not told again");
+                }
+                return false;
+            };
+            left = rest;
+            if self.role(number).is_some_and(|role| role.grants(wanted)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The caller's bindings for the whole cluster, and those in `namespace`.
@@ -111,6 +149,11 @@ impl Index {
         let bindings = self.bindings(false).chain(self.bindings(true)).count();
         let roles = self.roles.iter().flatten().count();
         [roles, bindings, self.namespaces.len(), self.role_names.all().count(), self.subjects.size()]
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
     }
 
     fn put_role(&mut self, number: Number, role: Option<Role>) {

@@ -25,6 +25,7 @@ pub use explain::{Explanation, Grant, Miss, NearMiss};
 pub use object::{Binding, BindingKey, PolicyRule, RoleKey, RoleProblem, Subject};
 
 use self::index::Index;
+use super::glob::Places;
 use super::rights::{Right, Rights, Verdict};
 use crate::identity::Caller;
 use crate::reply::Reply;
@@ -108,6 +109,31 @@ impl Rbac {
 
     fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Some rules, ready to be asked, with the same bounds as a role.
+#[derive(Clone, Debug)]
+pub struct Rules(Option<role::Role>);
+
+impl Rules {
+    /// Keeps what concerns this registry.
+    #[must_use]
+    pub fn new(rules: &[PolicyRule]) -> Self {
+        Self(role::compile(rules, None).0)
+    }
+
+    /// Whether some rule grants the right. Where is not looked at.
+    #[must_use]
+    pub fn grant(&self, right: Right<'_>) -> bool {
+        let path = right.name.map(Places::new);
+        self.0.as_ref().is_some_and(|role| role.grants(role::Wanted { right, path: path.as_ref() }))
+    }
+
+    /// About how many bytes of memory they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.0.as_ref().map_or(0, role::Role::bytes)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::authz::rights::{Resource, Right, Verb};
 const NAMES_MAX: usize = 4096;
 /// All patterns of a role together: so much work may one binding be to a decision.
 const STEPS_MAX: usize = 32 * 1024;
+/// What all patterns of a role together may take in memory beyond their texts.
+const EXTRA_BYTES_MAX: usize = 256 * 1024;
 /// So many problems of a role are told.
 const PROBLEMS_MAX: usize = 20;
 /// How much of a name is repeated in a problem.
@@ -21,6 +23,8 @@ const VERBS: [Verb; 5] = [Verb::Get, Verb::List, Verb::Create, Verb::Update, Ver
 #[derive(Clone, Debug)]
 pub(super) struct Role {
     pub(super) rules: Box<[Rule]>,
+    /// How many rules, names and steps a decision may have to look at.
+    pub(super) cost: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -53,9 +57,20 @@ impl Role {
     pub(super) fn grants(&self, wanted: Wanted<'_>) -> bool {
         self.rules.iter().any(|rule| rule.is_about(wanted.right) && rule.names_it(wanted))
     }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.rules.iter().map(Rule::bytes).sum()
+    }
 }
 
 impl Rule {
+    fn bytes(&self) -> usize {
+        let pattern = |name: &Name| name.pattern.as_ref().map_or(0, Pattern::extra_bytes);
+        // The text is there twice, as it is and as a pattern.
+        let bytes = |name: &Name| size_of::<Name>() + 2 * name.text.len() + pattern(name);
+        size_of::<Self>() + self.names().unwrap_or_default().iter().map(bytes).sum::<usize>()
+    }
+
     /// Whether resource and verb are those of the rule.
     pub(super) fn is_about(&self, right: Right<'_>) -> bool {
         self.concerns(right.resource) && self.verbs & verb_bit(right.verb) != 0
@@ -63,6 +78,11 @@ impl Rule {
 
     pub(super) fn concerns(&self, resource: Resource) -> bool {
         self.resources & resource_bit(resource) != 0
+    }
+
+    fn cost(&self) -> usize {
+        let names = self.names.as_deref().unwrap_or_default().iter();
+        1 + names.map(|name| name.pattern.as_ref().map_or(1, Pattern::cost)).sum::<usize>()
     }
 
     fn names_it(&self, wanted: Wanted<'_>) -> bool {
@@ -110,15 +130,17 @@ const fn verb_bit(verb: Verb) -> u8 {
 
 /// What of the rules concerns us, and what in that is odd. `namespace` is that of a Role.
 pub(super) fn compile(rules: &[PolicyRule], namespace: Option<&str>) -> (Option<Role>, Vec<RoleProblem>) {
-    let mut compiler = Compiler { namespace, names: 0, steps: 0, problems: Vec::new() };
+    let mut compiler = Compiler { namespace, names: 0, steps: 0, extra_bytes: 0, problems: Vec::new() };
     let rules: Box<[Rule]> = rules.iter().filter_map(|rule| compiler.rule(rule)).collect();
-    ((!rules.is_empty()).then_some(Role { rules }), compiler.problems)
+    let cost = rules.iter().map(Rule::cost).sum();
+    ((!rules.is_empty()).then_some(Role { rules, cost }), compiler.problems)
 }
 
 struct Compiler<'a> {
     namespace: Option<&'a str>,
     names: usize,
     steps: usize,
+    extra_bytes: usize,
     problems: Vec<RoleProblem>,
 }
 
@@ -156,13 +178,14 @@ impl Compiler<'_> {
             self.problem(text, problem);
         }
         let pattern = Pattern::parse(text).ok()?;
-        let steps = self.steps + pattern.steps();
-        if pattern.steps() == 0 || steps <= STEPS_MAX {
-            self.steps = steps;
-            return Some(pattern);
+        let (steps, extra_bytes) = (pattern.steps(), pattern.extra_bytes());
+        if steps > STEPS_MAX - self.steps || extra_bytes > EXTRA_BYTES_MAX - self.extra_bytes {
+            self.problem(text, "the patterns of this role are too many for one role, it matches nothing".into());
+            return None;
         }
-        self.problem(text, "the patterns of this role are too many for one role, it matches nothing".into());
-        None
+        self.steps += steps;
+        self.extra_bytes += extra_bytes;
+        Some(pattern)
     }
 
     /// Rules that look as if they concerned us and do not.

@@ -137,6 +137,57 @@ fn a_role_cannot_take_more_than_its_share() {
 }
 
 #[test]
+fn braces_do_not_multiply_what_a_role_takes() {
+    let rbac = Rbac::new();
+    let role = role_key(Some("a"), "r");
+    let alice = Caller::named("alice", Source::Cluster);
+    rbac.apply_binding(&bind(Some("a"), "b", role.clone(), &[user("alice")]));
+    let granted = |name: &str| rbac.explain(&alice, pull("a", name)).is_granted();
+    let inside = format!("{{{}}}", (0..32).map(|number| format!("x{number}")).collect::<Vec<_>>().join(","));
+    let names: Vec<String> = (0..1000).map(|number| format!("app-{number}-{inside}")).collect();
+    let many = PolicyRule { resource_names: [names, texts(&["plain"])].concat(), ..rule(&["get"], &[]) };
+    let problems = rbac.apply_role(&role, std::slice::from_ref(&many));
+    assert!(problems[0].text.contains("too many for one role"), "{}", problems[0]);
+    assert!(granted("app-0-x31") && granted("plain"), "what fits counts, and plain names take nothing more");
+    assert!(!granted("app-999-x0"));
+    let rules = Rules::new(&[many]);
+    assert!((256 * 1024..1024 * 1024).contains(&rules.bytes()), "{}", rules.bytes());
+}
+
+#[test]
+fn a_decision_costs_no_more_than_its_share() {
+    let rbac = Rbac::new();
+    let alice = Caller::named("alice", Source::Cluster).with_groups(["devs"]);
+    // Each of them nearly as costly as a role may be.
+    let names: Vec<String> = (0..60).map(|number| format!("{}{number}", "*a".repeat(240))).collect();
+    let costly = PolicyRule { resource_names: names, ..rule(&["get"], &[]) };
+    let more = |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let role = role_key(Some("a"), &format!("costly-{number}"));
+            assert_eq!(rbac.apply_role(&role, std::slice::from_ref(&costly)), []);
+            for binding in 0..100 {
+                let name = format!("b-{number}-{binding}");
+                rbac.apply_binding(&bind(Some("a"), &name, role.clone(), &[user("alice"), group("devs")]));
+            }
+        }
+    };
+    more(0..2);
+    let granted = |name: &str| rbac.read().grants(&alice, pull("a", name));
+    assert!(!granted("tools"));
+    assert!(!rbac.read().has_told(), "two hundred bindings to two roles are two roles");
+    more(2..5);
+    let covered = format!("{}7", "a".repeat(240));
+    assert!(granted(&covered));
+    assert!(!granted("tools"));
+    assert!(rbac.read().has_told(), "five of them are too many");
+    // What costs little is looked at all the same, whatever its binding is called.
+    let cheap = role_key(None, "z-cheap");
+    rbac.apply_role(&cheap, &[rule(&["get"], &["too*"])]);
+    rbac.apply_binding(&bind(Some("a"), "z", cheap, &[group("devs")]));
+    assert!(granted("tools"));
+}
+
+#[test]
 fn what_comes_and_goes_leaves_nothing() {
     let rbac = Rbac::new();
     for round in 0..3 {

@@ -32,6 +32,11 @@ fn question(user: &str, verb: &str, target: &str) -> Question {
     Question::parse(user, &[], verb, target).unwrap()
 }
 
+/// In a namespace that is there.
+fn ask(rbac: &Rbac, question: &Question) -> Answer {
+    judge(rbac, question, Place::Exists)
+}
+
 fn frontend() -> Objects {
     Objects {
         roles: vec![
@@ -58,7 +63,7 @@ fn frontend() -> Objects {
 #[test]
 fn a_granted_right_names_binding_and_rule() {
     let rbac = fill::rbac(frontend());
-    let answer = judge(&rbac, &question("shop:ci", "push", "shop/frontend/web"));
+    let answer = ask(&rbac, &question("shop:ci", "push", "shop/frontend/web"));
     assert!(answer.granted);
     assert!(
         answer.text.starts_with("yes: user \"system:serviceaccount:shop:ci\" may push shop/frontend/web\n"),
@@ -76,21 +81,40 @@ fn a_granted_right_names_binding_and_rule() {
     assert!(!answer.text.contains("would grant it"));
 
     // By its group, through OpenShift's rule, everywhere.
-    let answer = judge(&rbac, &question("sa/shop/other", "pull", "infra/tools/x"));
+    let answer = ask(&rbac, &question("sa/shop/other", "pull", "infra/tools/x"));
     assert!(answer.granted && answer.text.contains("ClusterRoleBinding bound"), "{}", answer.text);
 }
 
 #[test]
 fn a_missing_right_names_what_is_near_and_what_would_grant_it() {
     let rbac = fill::rbac(frontend());
-    let answer = judge(&rbac, &question("shop:ci", "push", "shop/backend"));
+    let answer = ask(&rbac, &question("shop:ci", "push", "shop/backend"));
     assert!(!answer.granted);
     assert!(answer.text.starts_with("no: "), "{}", answer.text);
     assert!(answer.text.contains("[\"frontend/**\"] does not cover it"), "{}", answer.text);
     assert!(answer.text.contains("resourceNames: [\"backend\"]"), "{}", answer.text);
     // The Role of one namespace says nothing about another.
-    assert!(!judge(&rbac, &question("shop:ci", "push", "infra/frontend/web")).granted);
-    assert!(!judge(&rbac, &question("alice", "pull", "shop/frontend/web")).granted);
+    assert!(!ask(&rbac, &question("shop:ci", "push", "infra/frontend/web")).granted);
+    assert!(!ask(&rbac, &question("alice", "pull", "shop/frontend/web")).granted);
+}
+
+#[test]
+fn a_right_to_push_is_worth_nothing_without_the_namespace() {
+    let rbac = fill::rbac(frontend());
+    let push = question("shop:ci", "push", "shop/frontend/web");
+    for (place, granted, part) in [
+        (Place::Absent, false, "namespace \"shop\" does not exist"),
+        (Place::Terminating, false, "namespace \"shop\" is being deleted"),
+        (Place::Hidden, true, "may not `get` namespace \"shop\""),
+    ] {
+        let Answer { granted: found, text } = judge(&rbac, &push, place);
+        assert_eq!((found, text.starts_with("yes: ")), (granted, granted), "{text}");
+        // The rule is shown as well, and nobody is told to add another one.
+        assert!(text.contains(part) && text.contains("RoleBinding shop/bound"), "{text}");
+        assert!(!text.contains("would grant it"), "{text}");
+    }
+    let both = judge(&rbac, &question("shop:ci", "push", "shop/backend"), Place::Absent).text;
+    assert!(both.contains("does not exist") && both.contains("would grant it"), "{both}");
 }
 
 #[test]
@@ -107,11 +131,9 @@ fn a_broken_kubeconfig_shows_no_credentials() {
         context: None,
     };
     let error = answer(arguments).err().unwrap();
-    let line = first_line(&error).to_string();
-    assert!(line.contains(&file.display().to_string()), "{line}");
-    assert!(!line.contains("sesame") && !line.contains('\n'), "{line}");
-    // Otherwise this test would prove nothing.
-    assert!(format!("{error:#}").contains("sesame"), "{error:#}");
+    let text = format!("{error:#}");
+    assert!(text.contains(&file.display().to_string()), "{text}");
+    assert!(!text.contains("sesame") && !text.contains('\n'), "{text}");
 }
 
 /// The YAML is put into the rules, and the question again.
@@ -121,14 +143,14 @@ fn what_is_advised_grants_the_right() {
         for verb in ["pull", "push", "delete"] {
             for target in ["shop/app", "shop/a_b/c.d/e-f__g"] {
                 let question = question(user, verb, target);
-                assert!(!judge(&fill::rbac(Objects::default()), &question).granted);
+                assert!(!ask(&fill::rbac(Objects::default()), &question).granted);
                 let documents: Vec<Value> = serde_saphyr::from_multiple(&advice::yaml(&question)).unwrap();
                 let [role, binding]: [Value; 2] = documents.try_into().unwrap();
                 let objects = Objects {
                     roles: vec![serde_json::from_value(role).unwrap()],
                     bindings: vec![serde_json::from_value(binding).unwrap()],
                 };
-                let answer = judge(&fill::rbac(objects), &question);
+                let answer = ask(&fill::rbac(objects), &question);
                 assert!(answer.granted, "{user} {verb} {target}: {}", answer.text);
             }
         }

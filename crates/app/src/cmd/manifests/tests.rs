@@ -128,6 +128,7 @@ fn the_pages_show_every_flag_and_proper_yaml() {
         install,
         include_str!("../../../../../docs/kubernetes/credential-provider.md"),
         include_str!("../../../../../docs/kubernetes/rights.md"),
+        include_str!("../../../../../docs/kubernetes/namespaces.md"),
     ];
     for block in pages.iter().flat_map(|page| page.split("```yaml\n").skip(1)) {
         let (text, _) = block.split_once("```").unwrap();
