@@ -43,10 +43,7 @@ async fn serve(
     let driver = Arc::new(open(&data, settings.storage.read_only)?);
     let made_up = wiring::made_up(Some(&data), !settings.storage.read_only)?;
     let secrets = wiring::secrets(&settings, &made_up);
-    let kubernetes = match &settings.kubernetes {
-        Some(kubernetes) => Some(Arc::new(Kubernetes::connect(kubernetes).await?)),
-        None => None,
-    };
+    let kubernetes = cluster(&settings).await?;
     let identities = Identities::new(kubernetes.clone())?;
     let identity = identities.build(&settings, &secrets)?;
     let tls = wiring::tls(&settings)?;
@@ -110,6 +107,11 @@ async fn serve(
         anyhow::bail!("a task ended by itself, which is a defect of homeport; the log says why");
     }
     Ok(())
+}
+
+async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Kubernetes>>> {
+    let Some(kubernetes) = &settings.kubernetes else { return Ok(None) };
+    Ok(Some(Arc::new(Kubernetes::connect(kubernetes).await?)))
 }
 
 fn open(root: &Path, read_only: bool) -> anyhow::Result<FsDriver> {
