@@ -108,7 +108,8 @@ fn a_data_folder_that_vanishes_is_never_not_found() -> Result<()> {
     let image = Image::new(3, &[100_000]);
     let name = client.push_image("a", "v1", &image)?;
     until("it is ready", || client.get("/readyz").is_ok_and(|answer| answer.status == 200))?;
-    std::fs::remove_dir_all(server.data())?;
+    // The server may be writing its probe into what is being removed.
+    until("the folder is gone", || std::fs::remove_dir_all(server.data()).is_ok())?;
     // 404 would make a mirror's client believe it, and a kubelet give up.
     for path in [
         "/v2/a/manifests/v1".to_owned(),
