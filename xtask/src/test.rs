@@ -61,7 +61,10 @@ pub fn run(args: &Args) -> Result<bool> {
     });
     if built {
         let variables = session.as_ref().map(kubernetes::Session::environment).unwrap_or_default();
-        step("tests", succeeds(cargo_command().args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(variables)));
+        step(
+            "tests",
+            succeeds(cargo_command().args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(variables)),
+        );
         drop(session);
         step("fuzz", fuzz(args.fuzz_seconds));
     }
