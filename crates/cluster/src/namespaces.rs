@@ -139,7 +139,13 @@ impl Namespaces for NamespaceSource {
         if !is_label(namespace) {
             return Reply::Ready(NamespaceState::Absent);
         }
-        self.answers.ask(namespace, || {
+        // What the watch has learnt since the last answer is a new question: a namespace that was just made is there.
+        let question = match self.known.state(namespace) {
+            NamespaceState::Exists(uid) => format!("{namespace} {}", uid.0),
+            NamespaceState::Terminating(uid) => format!("{namespace} -{}", uid.0),
+            NamespaceState::Absent | NamespaceState::Unknown => namespace.to_owned(),
+        };
+        self.answers.ask(&question, || {
             let (connection, namespace) = (self.connection.clone(), namespace.to_owned());
             async move { live::state(&connection, &namespace).await }
         })
