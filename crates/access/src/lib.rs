@@ -20,6 +20,7 @@ mod decision;
 mod generation;
 mod grant;
 mod identity;
+mod label;
 mod password;
 mod reply;
 mod scope;
@@ -42,6 +43,7 @@ pub use credential::{Basic, Credential, CredentialError, HEADER_BYTES_MAX};
 pub use decision::{Action, Authorizer, Deciding, Decision, Target};
 pub use grant::Access;
 pub use identity::{Caller, Directory, Record, Source, Standing, Users};
+pub use label::is_label;
 pub use password::{
     COST_DEFAULT, COST_MAX, COST_MIN, PASSWORD_BYTES_MAX, PasswordError, PasswordLimits, Passwords, hash_password,
 };

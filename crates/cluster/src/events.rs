@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use access::is_label;
 use quick_cache::sync::Cache;
 use serde::de::IgnoredAny;
 use serde_json::json;
@@ -16,7 +17,6 @@ pub use report::{EventKind, Regarding, Report};
 use crate::call::{ApiError, merge_patch, post};
 use crate::connect::Connection;
 use crate::counters::Call;
-use crate::object::is_label;
 
 /// Reports that wait; more are dropped.
 const QUEUE_MAX: usize = 1_024;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use access::{NamespaceState, NamespaceUid, Namespaces, Reply};
+use access::{NamespaceState, NamespaceUid, Namespaces, Reply, is_label};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -16,7 +16,7 @@ pub use live::{NoProof, Proof};
 
 use crate::connect::Connection;
 use crate::memory::{Memory, Size};
-use crate::object::{Meta, is_label};
+use crate::object::Meta;
 use crate::reach::Feed;
 use crate::watch::{Change, Kind, follow};
 

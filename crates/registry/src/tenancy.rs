@@ -9,7 +9,7 @@ use crate::context::Identity;
 use crate::error::{Error, Result};
 use crate::service::Call;
 use crate::ticket::Checked;
-use access::{Action, NamespaceState, NamespaceUid, Namespaces, Reach};
+use access::{Action, NamespaceState, NamespaceUid, Namespaces, Reach, is_label};
 use content::{Namespace, SessionId, Store};
 use oci::{ErrorCode, RepoName, Route};
 use quick_cache::sync::Cache;
@@ -25,8 +25,6 @@ const REMOVAL_RETRY: Duration = Duration::from_secs(5);
 const AWAY_RETRY: Duration = Duration::from_secs(5);
 /// Its UID stands for the cluster's.
 const CLUSTER: &str = "kube-system";
-/// Longest name of a namespace (RFC 1123 label).
-const LABEL_MAX: usize = 63;
 
 /// The namespaces of the cluster, held against the owner records of the content.
 pub struct Tenancy {
@@ -168,11 +166,6 @@ fn uid(state: NamespaceState) -> Option<NamespaceUid> {
         NamespaceState::Exists(uid) | NamespaceState::Terminating(uid) => Some(uid),
         NamespaceState::Absent | NamespaceState::Unknown => None,
     }
-}
-
-fn is_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name.len() <= LABEL_MAX && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// Lets a request with the right for it pass, or tells that the content is not its namespace's. Returns the namespace that

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{error, hmac};
@@ -104,7 +103,7 @@ pub struct ClusterTokens(Arc<Inner>);
 struct Inner {
     reviewer: Arc<dyn TokenReviewer>,
     clock: Arc<dyn Clock>,
-    limits: ArcSwap<ClusterTokenLimits>,
+    limits: ClusterTokenLimits,
     key: hmac::Key,
     accepted: Cache<Key, Arc<Accepted>>,
     /// Refused tokens, with the monotonic time of the refusal.
@@ -129,18 +128,13 @@ impl ClusterTokens {
         Ok(Self(Arc::new(Inner {
             reviewer,
             clock,
-            limits: ArcSwap::from_pointee(limits),
+            limits,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             accepted: Cache::new(entries),
             refused: Cache::new(entries),
             reviews: Flights::default(),
             counters: Counters::default(),
         })))
-    }
-
-    /// Replaces the limits, also for what is remembered already.
-    pub fn reload(&self, limits: ClusterTokenLimits) {
-        self.0.limits.store(Arc::new(limits));
     }
 
     /// What was answered from where.
@@ -232,7 +226,7 @@ impl Inner {
 
     /// The answer that needs no question.
     fn remembered(&self, key: &Key) -> Option<Outcome> {
-        let limits = self.limits.load();
+        let limits = &self.limits;
         let now = self.clock.elapsed();
         if let Some(known) = self.accepted.get(key) {
             if known.ended(self.clock.unix_seconds()) {
@@ -312,7 +306,7 @@ impl Inner {
     fn stale(&self, key: &Key) -> Option<Arc<Accepted>> {
         let known = self.accepted.get(key)?;
         let now = self.clock.elapsed();
-        let good = now.saturating_sub(known.at) < self.limits.load().stale_for;
+        let good = now.saturating_sub(known.at) < self.limits.stale_for;
         if !good || known.ended(self.clock.unix_seconds()) {
             return None;
         }

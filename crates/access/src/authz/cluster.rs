@@ -8,12 +8,11 @@ use super::namespaces::{NamespaceState, Namespaces, UNKNOWN_RETRY, for_writing};
 use super::rights::{Reach, Resource, Right, Rights, Verb, Verdict};
 use crate::decision::{Action, Authorizer, Deciding, Decision, Target};
 use crate::identity::{Caller, Source};
+use crate::label::is_label;
 use crate::reply::Reply;
 
 /// When to come back while the cluster's API does not answer: about the time between two looks at it.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
-/// Longest name of a namespace (RFC 1123, a label).
-const NAMESPACE_BYTES_MAX: usize = 63;
 
 /// What the rules of a cluster leave to settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +145,7 @@ fn enough<'a>(caller: &Caller, action: Action, target: Target<'a>) -> Result<Opt
 
 fn repository(action: Action, repository: &str) -> Result<Enough<'_>, Missing<'_>> {
     let (namespace, path) = repository.split_once('/').ok_or(Missing::Segment)?;
-    if !is_namespace(namespace) {
+    if !is_label(namespace) {
         return Err(Missing::NoNamespace(namespace));
     }
     if path.is_empty() {
@@ -163,16 +162,6 @@ fn repository(action: Action, repository: &str) -> Result<Enough<'_>, Missing<'_
         Action::Catalog | Action::Metrics => return Err(Missing::NoSuchRight),
     };
     Ok(Enough { first, second: Some(second) })
-}
-
-/// Whether a namespace can have this name. Letters of the other case are not folded: no namespace has them.
-fn is_namespace(name: &str) -> bool {
-    let inside = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    name.len() <= NAMESPACE_BYTES_MAX
-        && !name.is_empty()
-        && name.as_bytes().iter().all(inside)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 /// The better of two verdicts; not to know one counts when the other does not decide.

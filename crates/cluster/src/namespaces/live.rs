@@ -1,6 +1,6 @@
 //! Questions about one namespace to the API server itself.
 
-use access::{NamespaceState, NamespaceUid};
+use access::{NamespaceState, NamespaceUid, is_label};
 use kube::core::Status;
 use thiserror::Error;
 
@@ -8,7 +8,7 @@ use super::Namespace;
 use crate::call::{ApiError, get};
 use crate::connect::Connection;
 use crate::counters::Call;
-use crate::object::{Meta, is_label};
+use crate::object::Meta;
 use crate::watch::Kind;
 
 /// Proof that a namespace is gone for ever. Only an answer of the API server makes one.

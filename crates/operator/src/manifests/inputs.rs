@@ -2,14 +2,14 @@
 
 use std::fmt;
 
+use access::is_label;
+
 /// Pods of one registry; more share one volume without gaining anything.
 const REPLICAS_MAX: u32 = 100;
 /// As in the settings of the registry; some are ours.
 const HOSTS_MAX: usize = 60;
 const HOST_BYTES_MAX: usize = 261;
 const AUDIENCES_MAX: usize = 16;
-/// A label of the domain name system.
-const LABEL_BYTES_MAX: usize = 63;
 const NAME_BYTES_MAX: usize = 253;
 const IMAGE_BYTES_MAX: usize = 512;
 const SECRET_BYTES_MIN: usize = 16;
@@ -198,14 +198,6 @@ impl Storage {
 
 fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), InputError> {
     if count > max { Err(InputError::TooMany(count, what, max)) } else { Ok(()) }
-}
-
-fn is_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=LABEL_BYTES_MAX).contains(&text.len())
-        && text.chars().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 fn is_name(text: &str) -> bool {

@@ -61,7 +61,11 @@ where
             Scope::Cluster => Api::all(client),
             Scope::Namespace(namespace) => Api::namespaced(client, namespace),
         };
-        Self { stream: begin(&api), api, deadline: Instant::now() + PAGE_TIME_MAX, listing: true, what }
+        Self { stream: Self::begin(&api), api, deadline: Instant::now() + PAGE_TIME_MAX, listing: true, what }
+    }
+
+    fn begin(api: &Api<PartialObjectMeta<K>>) -> BoxStream<'static, watcher::Result<Event<PartialObjectMeta<K>>>> {
+        watcher::watcher(api.clone(), watcher::Config::default().page_size(PAGE)).default_backoff().boxed()
     }
 
     /// The next change. May be dropped and called again without loss.
@@ -75,7 +79,7 @@ where
                 }
                 Ok(None) | Err(_) => {
                     tracing::debug!(what = self.what, "watch is silent and begins anew");
-                    self.stream = begin(&self.api);
+                    self.stream = Self::begin(&self.api);
                     self.listing = true;
                     self.wait();
                 }
@@ -101,19 +105,6 @@ where
     fn wait(&mut self) {
         self.deadline = Instant::now() + if self.listing { PAGE_TIME_MAX } else { SILENCE_MAX };
     }
-}
-
-fn begin<K>(api: &Api<PartialObjectMeta<K>>) -> BoxStream<'static, watcher::Result<Event<PartialObjectMeta<K>>>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + serde::de::DeserializeOwned
-        + 'static,
-{
-    watcher::watcher(api.clone(), watcher::Config::default().page_size(PAGE)).default_backoff().boxed()
 }
 
 fn describe(error: &watcher::Error) -> String {

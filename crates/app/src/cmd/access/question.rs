@@ -1,12 +1,11 @@
 //! Who may do what to which repository: the arguments, understood.
 
-use access::{Action, Caller, Resource, Right, Source, Verb};
+use access::{Action, Caller, Resource, Right, Source, Verb, is_label};
 use anyhow::{Context, bail, ensure};
 use oci::RepoName;
 
 const NAME_BYTES_MAX: usize = 1024;
 const GROUPS_MAX: usize = 1000;
-const LABEL_BYTES_MAX: usize = 63;
 
 /// One question, as the registry would put it.
 #[derive(Clone, Debug)]
@@ -126,14 +125,6 @@ fn parse_target(target: &str) -> anyhow::Result<(String, String)> {
 
 fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
-}
-
-fn is_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=LABEL_BYTES_MAX).contains(&text.len())
-        && text.chars().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 fn is_object_name(text: &str) -> bool {
