@@ -96,4 +96,10 @@ pub type Deciding<'a> = Reply<'a, Decision>;
 pub trait Authorizer: Send + Sync {
     /// Whether `caller` may do `action` to `target`, now.
     fn decide<'a>(&'a self, caller: &'a Caller, action: Action, target: Target<'a>) -> Deciding<'a>;
+
+    /// False when no repository of `namespace` would be allowed, so that lists need not look there. Answers from memory;
+    /// true whenever it would take more.
+    fn may_have_any(&self, _caller: &Caller, _action: Action, _namespace: &str) -> bool {
+        true
+    }
 }

@@ -67,6 +67,14 @@ impl ApiError {
         }
     }
 
+    /// When another try makes sense.
+    pub(crate) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Unavailable { retry_after, .. } | Self::Busy { retry_after, .. } => *retry_after,
+            Self::Refused(_) | Self::TooLong { .. } => RETRY_AFTER_DEFAULT,
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         match self {
             Self::Refused(_) => Outcome::Refused,

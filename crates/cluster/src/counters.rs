@@ -10,6 +10,8 @@ pub enum Call {
     TokenReview,
     /// May somebody do something?
     AccessReview,
+    /// May somebody see a path that is no object?
+    PathReview,
     /// What may somebody do in a namespace?
     RulesReview,
     /// Is this namespace there?
@@ -24,15 +26,24 @@ pub enum Call {
     Lease,
     /// A report for people.
     Event,
+    /// A token for a ServiceAccount.
+    TokenRequest,
+    /// A ServiceAccount.
+    ServiceAccount,
+    /// A Secret.
+    Secret,
+    /// The registration of an aggregated API.
+    ApiService,
     /// Anything else.
     Other,
 }
 
 impl Call {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::TokenReview,
         Self::AccessReview,
+        Self::PathReview,
         Self::RulesReview,
         Self::Namespace,
         Self::List,
@@ -40,6 +51,10 @@ impl Call {
         Self::Probe,
         Self::Lease,
         Self::Event,
+        Self::TokenRequest,
+        Self::ServiceAccount,
+        Self::Secret,
+        Self::ApiService,
         Self::Other,
     ];
 
@@ -49,6 +64,7 @@ impl Call {
         match self {
             Self::TokenReview => "tokenreview",
             Self::AccessReview => "subjectaccessreview",
+            Self::PathReview => "nonresourceaccessreview",
             Self::RulesReview => "selfsubjectrulesreview",
             Self::Namespace => "namespace",
             Self::List => "list",
@@ -56,6 +72,10 @@ impl Call {
             Self::Probe => "probe",
             Self::Lease => "lease",
             Self::Event => "event",
+            Self::TokenRequest => "tokenrequest",
+            Self::ServiceAccount => "serviceaccount",
+            Self::Secret => "secret",
+            Self::ApiService => "apiservice",
             Self::Other => "other",
         }
     }

@@ -80,12 +80,6 @@ impl NamespaceSource {
         follow::<Namespace>(&self.connection, &self.feed, |change| self.known.apply(&mut seen, change)).await;
     }
 
-    /// Waits until the first list is complete.
-    pub async fn ready(&self) {
-        let mut changes = self.changes();
-        while !self.is_ready() && changes.changed().await.is_ok() {}
-    }
-
     /// Whether the first list is complete.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -29,7 +29,7 @@ fn is_set<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> 
 /// A part of an object that may be something else than expected: then it is absent, and the rest of the object, of the
 /// list and of the watch can still be read.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Lenient<T> {
+pub(crate) enum Lenient<T> {
     /// As expected; a missing part or `null` is the default.
     Read(T),
     /// Something else, and why.

@@ -6,9 +6,9 @@ mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use access::{BindingKey, Rbac, RoleKey, RoleProblem};
-use tokio::sync::watch;
 
 use crate::connect::Connection;
 use crate::events::{EventKind, Events, Regarding, Report};
@@ -33,7 +33,7 @@ struct Target {
     rbac: Arc<Rbac>,
     warnings: Option<Arc<Events>>,
     /// How many first lists are complete.
-    complete: watch::Sender<u32>,
+    complete: AtomicU32,
 }
 
 impl RbacSource {
@@ -44,7 +44,7 @@ impl RbacSource {
         let names = ["clusterroles", "roles", "clusterrolebindings", "rolebindings"];
         Arc::new(Self {
             connection: connection.clone(),
-            target: Target { rbac, warnings, complete: watch::Sender::new(0) },
+            target: Target { rbac, warnings, complete: AtomicU32::new(0) },
             feeds: names.map(|name| connection.reach().feed(name)),
         })
     }
@@ -60,16 +60,10 @@ impl RbacSource {
         );
     }
 
-    /// Waits until all first lists are complete.
-    pub async fn ready(&self) {
-        let mut complete = self.target.complete.subscribe();
-        let _ = complete.wait_for(|count| *count >= LISTS).await;
-    }
-
     /// Whether all first lists are complete.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.target.complete.borrow() >= LISTS
+        self.target.complete.load(Ordering::Acquire) >= LISTS
     }
 
     async fn follow_roles<K: RoleObject>(&self, feed: &Feed) {
@@ -175,12 +169,12 @@ impl Target {
     fn listed<Key>(&self, list: &mut List<Key>) {
         list.seen = HashSet::new();
         if !std::mem::replace(&mut list.complete, true) {
-            self.complete.send_modify(|count| {
-                *count += 1;
-                if *count == LISTS {
-                    self.rbac.set_complete();
-                }
-            });
+            // One task follows all four.
+            let complete = self.complete.load(Ordering::Relaxed) + 1;
+            if complete == LISTS {
+                self.rbac.set_complete();
+            }
+            self.complete.store(complete, Ordering::Release);
         }
     }
 }

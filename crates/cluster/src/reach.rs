@@ -107,16 +107,20 @@ impl ApiReach {
     }
 
     /// A new source of what is remembered; interrupted until it says otherwise.
-    pub fn feed(&self, name: &'static str) -> Arc<Feed> {
-        let now = self.clock.elapsed();
-        let feed = Arc::new(Feed {
-            name,
-            clock: Arc::clone(&self.clock),
-            interrupted_since: AtomicU64::new(mark(now)),
-            complaints: Rarely::new(COMPLAINT_PAUSE),
-        });
+    pub(crate) fn feed(&self, name: &'static str) -> Arc<Feed> {
+        let feed = Arc::new(self.feed_aside(name));
         self.feeds.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&feed));
         feed
+    }
+
+    /// A source that no decision about content rests on: its interruption is told, and nothing else follows from it.
+    pub(crate) fn feed_aside(&self, name: &'static str) -> Feed {
+        Feed {
+            name,
+            clock: Arc::clone(&self.clock),
+            interrupted_since: AtomicU64::new(mark(self.clock.elapsed())),
+            complaints: Rarely::new(COMPLAINT_PAUSE),
+        }
     }
 
     /// Whether probes fail; what the watches do is not asked.
@@ -140,7 +144,7 @@ impl Reach for ApiReach {
 }
 
 /// A watch that keeps something up to date.
-pub struct Feed {
+pub(crate) struct Feed {
     name: &'static str,
     clock: Arc<dyn Clock>,
     interrupted_since: AtomicU64,
@@ -149,14 +153,14 @@ pub struct Feed {
 
 impl Feed {
     /// It runs.
-    pub fn runs(&self) {
+    pub(crate) fn runs(&self) {
         if self.interrupted_since.swap(NEVER, Ordering::Relaxed) != NEVER {
             tracing::debug!(feed = self.name, "watch runs");
         }
     }
 
     /// It does not.
-    pub fn interrupted(&self, reason: &str) {
+    pub(crate) fn interrupted(&self, reason: &str) {
         let now = self.clock.elapsed();
         let _ = self.interrupted_since.compare_exchange(NEVER, mark(now), Ordering::Relaxed, Ordering::Relaxed);
         let long = self.interrupted_for(now).is_some_and(|time| time >= INTERRUPTION_MAX);

@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::{Caller, Reply, Resource, Right, Rights, Verdict};
-use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{ApiError, RETRY_AFTER_DEFAULT, post, with_body};
+use crate::call::{ApiError, RETRY_AFTER_DEFAULT, post};
 use crate::connect::Connection;
 use crate::counters::Call;
 use crate::memory::{Memory, Size, Turns};
 use crate::reach::Rarely;
-use impersonate::{Attributes, impersonate};
+use crate::subject::Attributes;
+use crate::subject_access::{self, Asked, Question};
+use impersonate::impersonate;
 use rules::{Listed, RuleSet};
 
-const ACCESS_PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const RULES_PATH: &str = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
 /// For how long an answer is believed.
 const ANSWER_TTL: Duration = Duration::from_secs(1);
@@ -46,51 +46,6 @@ struct Inner {
     complaints: Rarely,
     accesses: Memory<Answer<bool>>,
     rules: Memory<Answer<Arc<RuleSet>>>,
-}
-
-#[derive(Serialize)]
-struct Question<S> {
-    #[serde(rename = "apiVersion")]
-    api_version: &'static str,
-    kind: &'static str,
-    spec: S,
-}
-
-impl<S: Serialize> Question<S> {
-    fn new(kind: &'static str, spec: S) -> Self {
-        Self { api_version: "authorization.k8s.io/v1", kind, spec }
-    }
-}
-
-#[derive(Serialize)]
-struct AccessSpec<'a> {
-    #[serde(flatten)]
-    caller: Attributes<'a>,
-    #[serde(rename = "resourceAttributes")]
-    resource: ResourceAttributes<'a>,
-}
-
-#[derive(Serialize)]
-struct ResourceAttributes<'a> {
-    namespace: &'a str,
-    verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    name: &'a str,
-}
-
-#[derive(Deserialize)]
-struct AccessAnswer {
-    #[serde(default)]
-    status: AccessStatus,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct AccessStatus {
-    allowed: bool,
-    denied: bool,
 }
 
 #[derive(Serialize)]
@@ -161,7 +116,7 @@ impl Inner {
 
     async fn access(self: &Arc<Self>, caller: &Caller, right: Right<'_>, group: &'static str) -> Answer<bool> {
         let (resource, subresource) = right.resource.as_str().split_once('/').unwrap_or((right.resource.as_str(), ""));
-        let resource = ResourceAttributes {
+        let resource = Asked::ResourceAttributes {
             namespace: right.namespace.unwrap_or_default(),
             verb: right.verb.as_str(),
             group,
@@ -169,20 +124,14 @@ impl Inner {
             subresource,
             name: right.name.unwrap_or_default(),
         };
-        let spec = AccessSpec { caller: Attributes::of(caller), resource };
         // The question is its own name: callers that differ in anything have different answers.
-        let Ok(key) = serde_json::to_string(&Question::new("SubjectAccessReview", spec)) else {
-            return Err(RETRY_AFTER_DEFAULT);
-        };
+        let Ok(key) = subject_access::question(caller, resource) else { return Err(RETRY_AFTER_DEFAULT) };
         let ask = || {
             let (inner, body) = (Arc::clone(self), key.clone());
             async move {
                 let Some(_turn) = inner.turns.take().await else { return Err(RETRY_AFTER_DEFAULT) };
-                let request = with_body(Method::POST, ACCESS_PATH, body.into_bytes());
-                let answer = inner.ask::<AccessAnswer>(Call::AccessReview, request).await;
-                answer
-                    .map(|answer| answer.status.allowed && !answer.status.denied)
-                    .map_err(|error| inner.complain(&error))
+                let answer = subject_access::ask(&inner.connection, Call::AccessReview, body).await;
+                answer.map_err(|error| inner.complain(&error))
             }
         };
         let answer = self.accesses.ask(&key, ask).await;
@@ -239,11 +188,7 @@ impl Inner {
 impl Inner {
     /// Tells the log, and when to ask again.
     fn complain(&self, error: &ApiError) -> Duration {
-        let (retry_after, loud) = match error {
-            ApiError::Refused(_) => (RETRY_AFTER_DEFAULT, true),
-            ApiError::TooLong { .. } => (RETRY_AFTER_DEFAULT, false),
-            ApiError::Busy { retry_after, .. } | ApiError::Unavailable { retry_after, .. } => (*retry_after, false),
-        };
+        let loud = matches!(error, ApiError::Refused(_));
         if loud && self.complaints.now(self.connection.clock().elapsed()) {
             let hint = "the registry's own service account needs the rights to create subjectaccessreviews (ClusterRole \
                         system:auth-delegator) and to impersonate users, groups, uids and userextras";
@@ -251,7 +196,7 @@ impl Inner {
         } else {
             tracing::debug!(%error, "rights cannot be reviewed");
         }
-        retry_after
+        error.retry_after()
     }
 }
 

@@ -37,9 +37,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 const FAILURES_BEFORE_LIST: u32 = 5;
 
 /// Objects of one kind.
-pub trait Kind: DeserializeOwned + Clone + Send + 'static {
+pub(crate) trait Kind: DeserializeOwned + Clone + Send + 'static {
     /// The path of their collection, such as `/api/v1/namespaces`.
     const PATH: &'static str;
+    /// Parameters that choose some of them, such as `fieldSelector=metadata.name%3Da`; empty for all.
+    const QUERY: &'static str = "";
 
     /// The metadata.
     fn meta(&self) -> &Meta;
@@ -47,7 +49,7 @@ pub trait Kind: DeserializeOwned + Clone + Send + 'static {
 
 /// What happened to a collection. Between `Start` and `Complete` come all objects that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change<K> {
+pub(crate) enum Change<K> {
     /// A list begins, perhaps again. Until `Complete`, what is known stays.
     Start,
     /// One of the list.
@@ -102,7 +104,7 @@ impl From<ApiError> for Broken {
 }
 
 /// Hands every change of a collection to `apply`, for ever, whatever fails in between. `feed` says whether it is current.
-pub async fn follow<K: Kind>(connection: &Connection, feed: &Feed, mut apply: impl FnMut(Change<K>) + Send) {
+pub(crate) async fn follow<K: Kind>(connection: &Connection, feed: &Feed, mut apply: impl FnMut(Change<K>) + Send) {
     let mut version: Option<String> = None;
     let mut limit = PAGE;
     let mut failures = 0;
@@ -154,7 +156,7 @@ async fn list<K: Kind>(
     let mut next = String::new();
     loop {
         let from = if next.is_empty() { String::new() } else { format!("&continue={next}") };
-        let page: Page<K> = connection.call(Call::List, get(&format!("{}?limit={limit}{from}", K::PATH))?).await?;
+        let page: Page<K> = connection.call(Call::List, get(&target::<K>(&format!("limit={limit}{from}")))?).await?;
         for object in page.items.unwrap_or_default() {
             apply(Change::Listed(object));
         }
@@ -171,6 +173,11 @@ async fn list<K: Kind>(
     }
 }
 
+fn target<K: Kind>(query: &str) -> String {
+    let separator = if K::QUERY.is_empty() { "" } else { "&" };
+    format!("{}?{}{separator}{query}", K::PATH, K::QUERY)
+}
+
 /// Watches from `reached` on, and keeps it at the version that the last event stands for.
 async fn watch<K: Kind>(
     connection: &Connection,
@@ -180,7 +187,7 @@ async fn watch<K: Kind>(
 ) -> Result<(), Broken> {
     let version = reached.clone();
     let query = "watch=true&allowWatchBookmarks=true";
-    let path = format!("{}?{query}&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}", K::PATH);
+    let path = target::<K>(&format!("{query}&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}"));
     let start = timeout(Call::Watch.time_max(), connection.client().request_events::<K>(get(&path)?)).await;
     let events = match start {
         Ok(Ok(events)) => events,

@@ -15,7 +15,8 @@ use crate::file_body::{FileRange, FileReader};
 use crate::file_table::FileTable;
 
 type OnEnd = Box<dyn FnOnce(Sent) + Send>;
-type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+/// Bytes as they come from somewhere else.
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// How far a body got when it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +29,11 @@ pub struct Sent {
 }
 
 /// One piece of [`Body::parts`].
-#[derive(Debug)]
 pub enum Part {
     Bytes(Bytes),
     File(FileRange),
+    /// A stream of exactly so many bytes.
+    Stream(ByteStream, u64),
 }
 
 impl Part {
@@ -39,6 +41,7 @@ impl Part {
         match self {
             Part::Bytes(bytes) => bytes.len() as u64,
             Part::File(range) => range.length,
+            Part::Stream(_, length) => *length,
         }
     }
 }
@@ -214,23 +217,32 @@ impl Source {
 
 struct Parts {
     waiting: VecDeque<Part>,
-    current: Option<FileReader>,
+    current: Option<Current>,
+}
+
+enum Current {
+    File(Box<FileReader>),
+    Stream(ByteStream),
 }
 
 impl Parts {
     fn poll_next(&mut self, cx: &mut Context<'_>, files: Option<&Arc<FileTable>>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
-            if let Some(reader) = &mut self.current {
-                if let Some(item) = ready!(reader.poll_next(cx, files)) {
-                    return Poll::Ready(Some(item));
-                }
-                self.current = None;
+            let item = match &mut self.current {
+                Some(Current::File(reader)) => ready!(reader.poll_next(cx, files)),
+                Some(Current::Stream(stream)) => ready!(stream.as_mut().poll_next(cx)),
+                None => None,
+            };
+            if item.is_some() {
+                return Poll::Ready(item);
             }
+            self.current = None;
             match self.waiting.pop_front() {
                 None => return Poll::Ready(None),
                 Some(Part::Bytes(bytes)) if bytes.is_empty() => {}
                 Some(Part::Bytes(bytes)) => return Poll::Ready(Some(Ok(bytes))),
-                Some(Part::File(range)) => self.current = Some(FileReader::new(range)),
+                Some(Part::File(range)) => self.current = Some(Current::File(Box::new(FileReader::new(range)))),
+                Some(Part::Stream(stream, _)) => self.current = Some(Current::Stream(stream)),
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::file_table::FileTable;
+use crate::tls::x509;
 
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Peer {
 pub struct ClientCertificate {
     /// The end entity certificate, DER.
     pub der: Vec<u8>,
+    /// What the client sent with it to lead to an authority, DER. Nobody has looked at these unless `verified`.
+    pub intermediates: Vec<Vec<u8>>,
     /// True when the chain leads to one of the configured certificate authorities; false under
     /// [`crate::ClientAuth::Request`] and [`crate::ClientAuth::RequireAny`], which accept any certificate.
     pub verified: bool,
@@ -27,6 +30,16 @@ pub struct ClientCertificate {
     pub common_name: Option<String>,
     /// Organisation names of the subject, in order.
     pub organizations: Vec<String>,
+}
+
+impl ClientCertificate {
+    /// Reads the names from the certificate; one that is malformed has none.
+    #[must_use]
+    pub fn new(der: Vec<u8>, intermediates: Vec<Vec<u8>>, verified: bool) -> ClientCertificate {
+        let read = x509::read(&der);
+        let (common_name, organizations) = read.map(|read| (read.common_name, read.organizations)).unwrap_or_default();
+        ClientCertificate { der, intermediates, verified, common_name, organizations }
+    }
 }
 
 /// One accepted connection; shared by all its requests.

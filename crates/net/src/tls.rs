@@ -2,16 +2,18 @@
 //!
 //! Nobody outside this crate names rustls.
 
+mod authorities;
 mod load;
 mod reload;
 mod verify;
-mod x509;
+pub(crate) mod x509;
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use authorities::{AuthoritiesError, ClientAuthorities};
 pub use reload::ReloadingTls;
 pub(crate) use reload::TlsStream;
 

@@ -110,6 +110,15 @@ impl Authorizer for ClusterRules {
             Reply::Pending(asking) => Reply::pending(async move { self.conclude(asking.await, caller, wish).await }),
         }
     }
+
+    fn may_have_any(&self, caller: &Caller, action: Action, namespace: &str) -> bool {
+        if !matches!(caller.source(), Source::Cluster | Source::Anonymous) {
+            return false;
+        }
+        rights(action, namespace, None).is_some_and(|Enough { first, second }| {
+            [Some(first), second].into_iter().flatten().any(|right| self.rights.may_have_any(caller, right))
+        })
+    }
 }
 
 /// Rights of which one is enough.
@@ -151,7 +160,12 @@ fn repository(action: Action, repository: &str) -> Result<Enough<'_>, Missing<'_
     if path.is_empty() {
         return Err(Missing::Segment);
     }
-    let here = |verb, resource| Right { verb, resource, namespace: Some(namespace), name: Some(path) };
+    rights(action, namespace, Some(path)).ok_or(Missing::NoSuchRight)
+}
+
+/// The rights for an action on a repository of `namespace`.
+fn rights<'a>(action: Action, namespace: &'a str, path: Option<&'a str>) -> Option<Enough<'a>> {
+    let here = |verb, resource| Right { verb, resource, namespace: Some(namespace), name: path };
     let (first, second) = match action {
         Action::Pull => (here(Verb::Get, Resource::RepositoryAccesses), here(Verb::Get, Resource::Layers)),
         Action::Push => (here(Verb::Create, Resource::RepositoryAccesses), here(Verb::Update, Resource::Layers)),
@@ -159,9 +173,9 @@ fn repository(action: Action, repository: &str) -> Result<Enough<'_>, Missing<'_
             let prune = Right { verb: Verb::Delete, resource: Resource::Images, namespace: None, name: None };
             (here(Verb::Delete, Resource::RepositoryAccesses), prune)
         }
-        Action::Catalog | Action::Metrics => return Err(Missing::NoSuchRight),
+        Action::Catalog | Action::Metrics => return None,
     };
-    Ok(Enough { first, second: Some(second) })
+    Some(Enough { first, second: Some(second) })
 }
 
 /// The better of two verdicts; not to know one counts when the other does not decide.

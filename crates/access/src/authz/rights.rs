@@ -120,6 +120,11 @@ pub enum Verdict {
 pub trait Rights: Send + Sync {
     /// Whether the rules let `caller` have `right`, now.
     fn check<'a>(&'a self, caller: &'a Caller, right: Right<'a>) -> Reply<'a, Verdict>;
+
+    /// False when no rule grants `right` for any name. Answers from memory; true whenever it would take more.
+    fn may_have_any(&self, _caller: &Caller, _right: Right<'_>) -> bool {
+        true
+    }
 }
 
 /// Whether the cluster's API answers. What is remembered from it stays good for reading for a time when it does not.

@@ -13,7 +13,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let target = Target { rbac: Arc::new(Rbac::new()), warnings: None, complete: watch::Sender::new(0) };
+        let target = Target { rbac: Arc::new(Rbac::new()), warnings: None, complete: AtomicU32::new(0) };
         Self {
             target,
             cluster_roles: List::default(),

@@ -1,54 +1,13 @@
-//! A caller in the words of the API: as a subject, and as headers that ask in its name.
+//! A caller as headers that ask in its name.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use access::Caller;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request};
-use serde::Serialize;
 
 use crate::call::ApiError;
-
-/// Who nobody is.
-const ANONYMOUS: (&str, &str) = ("system:anonymous", "system:unauthenticated");
-
-/// A caller as part of a review.
-#[derive(Serialize)]
-pub(super) struct Attributes<'a> {
-    user: &'a str,
-    groups: Vec<&'a str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    uid: &'a str,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    extra: BTreeMap<&'a str, &'a [String]>,
-}
-
-impl<'a> Attributes<'a> {
-    pub(super) fn of(caller: &'a Caller) -> Self {
-        let Some(user) = caller.name() else {
-            let (user, group) = ANONYMOUS;
-            return Self { user, groups: vec![group], uid: "", extra: BTreeMap::new() };
-        };
-        Self {
-            user,
-            groups: caller.groups().iter().map(|group| &**group).collect(),
-            uid: caller.uid().unwrap_or_default(),
-            extra: caller.extra().iter().filter(|(key, _)| !is_of_one_token(key)).map(pair).collect(),
-        }
-    }
-}
-
-fn pair<'a>((key, values): (&'a String, &'a Vec<String>)) -> (&'a str, &'a [String]) {
-    (key, values)
-}
-
-/// Whether the attribute is another one for each token of the same user. Rights are not asked for with those: RBAC looks at
-/// none of them, and each token would have answers of its own.
-fn is_of_one_token(key: &str) -> bool {
-    let key = key.strip_prefix("authentication.kubernetes.io/");
-    matches!(key, Some("credential-id" | "pod-name" | "pod-uid" | "node-name" | "node-uid"))
-}
+use crate::subject::Attributes;
 
 /// The same request in the name of the caller.
 pub(super) fn impersonate(mut request: Request<Vec<u8>>, caller: &Caller) -> Result<Request<Vec<u8>>, ApiError> {
@@ -126,25 +85,6 @@ mod tests {
         let mut expected: Vec<_> = expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         expected.sort();
         assert_eq!(headers(&caller), expected);
-    }
-
-    #[test]
-    fn two_tokens_of_a_user_ask_the_same() {
-        let of = |token: &str| {
-            let extra = ["credential-id", "pod-name", "pod-uid", "node-name", "node-uid"]
-                .map(|key| (format!("authentication.kubernetes.io/{key}"), vec![token.to_owned()]));
-            let kept = ("scopes".to_owned(), vec!["a".to_owned()]);
-            let caller = Caller::named("bob", Source::Cluster).with_extra(extra.into_iter().chain([kept]).collect());
-            serde_json::to_string(&Attributes::of(&caller)).unwrap()
-        };
-        assert_eq!(of("1"), of("2"));
-        assert_eq!(of("1"), r#"{"user":"bob","groups":[],"extra":{"scopes":["a"]}}"#);
-    }
-
-    #[test]
-    fn nobody_has_a_name_too() {
-        let text = serde_json::to_string(&Attributes::of(&Caller::anonymous())).unwrap();
-        assert_eq!(text, r#"{"user":"system:anonymous","groups":["system:unauthenticated"]}"#);
     }
 
     #[test]

@@ -15,8 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::support::{
-    PATIENCE, binding, create, delete, kubeconfig, namespace, namespace_path, rbac_path, right, role, unique,
-    until_true, user,
+    binding, create, delete, kubeconfig, namespace, namespace_path, rbac_path, right, role, unique, until_true, user,
 };
 
 /// How long a silent watch may go unnoticed: its own time and a grace of five seconds, and then a new beginning.
@@ -154,7 +153,7 @@ async fn what_changed_meanwhile_counts_after_a_cut() {
     let rbac = Arc::new(Rbac::new());
     let source = RbacSource::new(&connection, Arc::clone(&rbac), None);
     tokio::spawn(Arc::clone(&source).run());
-    tokio::time::timeout(PATIENCE, source.ready()).await.unwrap();
+    until_true("first list", || source.is_ready()).await;
     let pulls = |who: &str| {
         let caller = user(who);
         let reply = rbac.check(&caller, right(Verb::Get, Resource::RepositoryAccesses, &shop, "app"));
@@ -186,7 +185,7 @@ async fn a_watch_that_fell_silent_is_found_and_begun_anew() {
     let (line, connection) = through_a_line(path, dir.path()).await;
     let source = NamespaceSource::new(&connection);
     tokio::spawn(Arc::clone(&source).run());
-    tokio::time::timeout(PATIENCE, source.ready()).await.unwrap();
+    until_true("first list", || source.is_ready()).await;
     let (before, after) = (unique("before"), unique("after"));
     namespace(&direct, &before).await;
     until_true("watch", || matches!(source.state(&before), NamespaceState::Exists(_))).await;

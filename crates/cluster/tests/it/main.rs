@@ -7,6 +7,7 @@ mod events;
 mod lease;
 mod namespaces;
 mod rbac;
+mod request_headers;
 mod rights_review;
 mod support;
 mod tokens;

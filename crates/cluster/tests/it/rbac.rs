@@ -8,7 +8,7 @@ use cluster::{Call, Connection, Events, Outcome, RbacSource};
 use serde_json::json;
 
 use crate::support::{
-    PATIENCE, binding, connect, create, delete, namespace, namespace_path, rbac_path, read, right, role, unique, until,
+    binding, connect, create, delete, namespace, namespace_path, rbac_path, read, right, role, unique, until,
     until_true, user,
 };
 
@@ -20,7 +20,7 @@ async fn started(connection: &Connection, warnings: Option<Arc<Events>>) -> Arc<
     let source = RbacSource::new(connection, Arc::clone(&rbac), warnings);
     assert!(!source.is_ready());
     tokio::spawn(Arc::clone(&source).run());
-    tokio::time::timeout(PATIENCE, source.ready()).await.unwrap();
+    until_true("first list", || source.is_ready()).await;
     rbac
 }
 

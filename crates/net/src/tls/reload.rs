@@ -2,15 +2,18 @@
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 
 use super::load::{self, ContentHash, Files, Loaded};
-use super::{ClientAuth, TlsError, TlsSettings, x509};
+use super::{ClientAuth, TlsError, TlsSettings};
 use crate::connection::ClientCertificate;
 use crate::socket::Socket;
+
+/// More of them lead nowhere: a verifier follows no longer chain.
+const INTERMEDIATES_MAX: usize = 6;
 
 pub(crate) type TlsStream = tokio_rustls::server::TlsStream<Socket>;
 
@@ -38,6 +41,36 @@ impl ReloadingTls {
     pub fn load(settings: TlsSettings) -> Result<ReloadingTls, TlsError> {
         let loaded = load::build(&settings, &Files::read(&settings)?)?;
         Ok(ReloadingTls { settings, current: ArcSwap::from_pointee(loaded), refused: Mutex::new(None) })
+    }
+
+    /// Waits until the files are there and can be used: a secret may be made after the process has started. Looks every
+    /// `pause`, and hands each new reason to wait longer to `tell`.
+    ///
+    /// # Errors
+    /// When the settings themselves cannot be used, whatever the files contain.
+    pub async fn load_when_there(
+        settings: TlsSettings,
+        pause: Duration,
+        mut tell: impl FnMut(&TlsError) + Send,
+    ) -> Result<ReloadingTls, TlsError> {
+        let mut told = String::new();
+        loop {
+            let attempt = settings.clone();
+            match tokio::task::spawn_blocking(move || ReloadingTls::load(attempt)).await {
+                Ok(Ok(tls)) => return Ok(tls),
+                Ok(Err(error @ (TlsError::CipherSuite { .. } | TlsError::Versions(_)))) => return Err(error),
+                Ok(Err(error)) => {
+                    let reason = format!("{error:?}");
+                    if reason != told {
+                        tell(&error);
+                        told = reason;
+                    }
+                }
+                // The runtime ends.
+                Err(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Reads the files again (blocking; a few KiB) and takes them over if their content has changed; true if it has.
@@ -83,11 +116,9 @@ impl ReloadingTls {
         let session = stream.get_ref().1;
         let http2 = session.alpn_protocol() == Some(b"h2");
         let verified = matches!(self.settings.client_auth, ClientAuth::Require | ClientAuth::VerifyIfGiven);
-        let client_certificate = session.peer_certificates().and_then(<[_]>::first).map(|der| {
-            let read = x509::read(der);
-            let (common_name, organizations) =
-                read.map(|read| (read.common_name, read.organizations)).unwrap_or_default();
-            ClientCertificate { der: der.to_vec(), verified, common_name, organizations }
+        let client_certificate = session.peer_certificates().and_then(<[_]>::split_first).map(|(der, rest)| {
+            let intermediates = rest.iter().take(INTERMEDIATES_MAX).map(|der| der.to_vec()).collect();
+            ClientCertificate::new(der.to_vec(), intermediates, verified)
         });
         Ok(Accepted { stream, http2, client_certificate })
     }

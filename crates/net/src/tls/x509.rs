@@ -17,15 +17,15 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fields {
-    pub(super) not_after: SystemTime,
+pub(crate) struct Fields {
+    pub(crate) not_after: SystemTime,
     /// The last one, which is the most specific.
-    pub(super) common_name: Option<String>,
-    pub(super) organizations: Vec<String>,
+    pub(crate) common_name: Option<String>,
+    pub(crate) organizations: Vec<String>,
 }
 
 /// Reads a certificate (RFC 5280 section 4.1). `None` when it is malformed.
-pub(super) fn read(der: &[u8]) -> Option<Fields> {
+pub(crate) fn read(der: &[u8]) -> Option<Fields> {
     let mut certificate = Reader(Reader(der).take(SEQUENCE)?);
     let mut tbs = Reader(certificate.take(SEQUENCE)?);
     if tbs.0.first() == Some(&VERSION) {

@@ -22,7 +22,8 @@ use tokio::task::JoinHandle;
 /// No test waits longer than this for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Routes: `/range/<offset>/<length>`, `/parts/<length>`, `/slow` (until released), `/upload`, `/sent`, `/who`.
+/// Routes: `/range/<offset>/<length>`, `/parts/<length>`, `/slow` (until released), `/upload`, `/sent`, `/who`,
+/// `/chain` (the certificates of the client, DER, each as a line of hexadecimal digits).
 pub(crate) struct Routes {
     pub(crate) file: Arc<File>,
     pub(crate) content: Vec<u8>,
@@ -90,6 +91,10 @@ impl Handler for Routes {
                 "{:?}",
                 conn.client_certificate.as_ref().map(|cert| (&cert.common_name, cert.verified))
             )),
+            "chain" => Body::full(conn.client_certificate.as_ref().map_or_else(String::new, |cert| {
+                let all = [&cert.der].into_iter().chain(&cert.intermediates);
+                all.map(|der| der.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n").collect()
+            })),
             _ => Body::empty(),
         };
         Box::pin(ready(Response::new(body)))

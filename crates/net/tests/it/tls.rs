@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use net::{ClientAuth, ReloadingTls, ServeSettings, TlsSettings, TlsVersion, install_provider};
+use net::{
+    ClientAuth, ClientAuthorities, ClientCertificate, ReloadingTls, ServeSettings, TlsSettings, TlsVersion,
+    install_provider,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -28,6 +31,13 @@ impl Authority {
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    fn below(&self) -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "between");
+        Authority(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
+    }
+
     fn issue(&self, common_name: &str) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, common_name);
@@ -43,6 +53,15 @@ impl Authority {
     }
 
     fn client(&self, alpn: &str, identity: Option<(rcgen::Certificate, KeyPair)>) -> TlsConnector {
+        self.client_with(alpn, identity, &[])
+    }
+
+    fn client_with(
+        &self,
+        alpn: &str,
+        identity: Option<(rcgen::Certificate, KeyPair)>,
+        sent_with_it: &[&Authority],
+    ) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         let builder = ClientConfig::builder().with_root_certificates(roots);
@@ -50,7 +69,8 @@ impl Authority {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-                builder.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
+                let chain = [certificate.der()].into_iter().chain(sent_with_it.iter().map(|issuer| issuer.0.der()));
+                builder.with_client_auth_cert(chain.cloned().collect(), key).unwrap()
             }
         };
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
@@ -140,6 +160,38 @@ async fn client_certificates_are_judged_as_configured() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_handler_can_judge_the_chain_that_a_client_sent() {
+    install_provider();
+    let (root, stranger, directory) = (Authority::new(), Authority::new(), tempfile::tempdir().unwrap());
+    root.write(directory.path(), "server");
+    let tls = ReloadingTls::load(settings(directory.path(), ClientAuth::Request, false)).unwrap();
+    let server = Server::start(&Routes::new(1), Some(Arc::new(tls)), ServeSettings::new()).await;
+    let trust = ClientAuthorities::from_pem(root.0.pem().as_bytes()).unwrap();
+    let between = root.below();
+    let many = vec![&between; 20];
+    for (issuer, sent_with_it, kept, expected) in [
+        (&root, &[][..], 0, true),
+        (&stranger, &[], 0, false),
+        (&between, &[], 0, false),
+        (&between, &[&between], 1, true),
+        (&between, &many, 6, true),
+    ] {
+        let connector = root.client_with("http/1.1", Some(issuer.issue("proxy")), sent_with_it);
+        let mut client = Client::new(connect(&server, &connector).await.unwrap());
+        let chain = String::from_utf8(client.get("/chain").await).unwrap();
+        let mut chain: Vec<_> = chain.lines().map(bytes_of).collect();
+        let certificate = ClientCertificate::new(chain.remove(0), chain, false);
+        assert_eq!(certificate.common_name.as_deref(), Some("proxy"));
+        assert_eq!(certificate.intermediates.len(), kept);
+        assert_eq!(trust.vouches_for(&certificate, SystemTime::now()), expected);
+    }
+}
+
+fn bytes_of(hexadecimal: &str) -> Vec<u8> {
+    (0..hexadecimal.len()).step_by(2).map(|at| u8::from_str_radix(&hexadecimal[at..at + 2], 16).unwrap()).collect()
 }
 
 /// In TLS 1.3 a client learns only with its first read that its certificate was refused.

@@ -26,6 +26,8 @@ struct Script {
     /// Of those, how many about known tokens.
     known: AtomicUsize,
     gate: Semaphore,
+    /// The end of a token, as the cluster names it.
+    expires: Option<i64>,
 }
 
 impl TokenReviewer for Script {
@@ -41,7 +43,7 @@ impl TokenReviewer for Script {
                     uid: "7".into(),
                     groups: vec!["system:authenticated".into(), format!("token-of-{}", token.len())],
                     extra: [("k".to_owned(), vec!["v".to_owned()])].into(),
-                    expires: None,
+                    expires: self.expires,
                 }),
             }
         })
@@ -56,15 +58,24 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with_entries(100)
+        Self::with(100, None)
     }
 
-    fn with_entries(entries: usize) -> Self {
+    /// A world where a token was accepted, and is to be asked about again from now on.
+    async fn with_due_token() -> (Self, String) {
+        let (world, token) = (Self::new(), token(NOW + 3600));
+        world.login(&token).await.unwrap();
+        world.advance(60);
+        (world, token)
+    }
+
+    fn with(entries: usize, expires: Option<i64>) -> Self {
         let script = Arc::new(Script {
             answers: Mutex::default(),
             asked: AtomicUsize::new(0),
             known: AtomicUsize::new(0),
             gate: Semaphore::new(GATE as usize),
+            expires,
         });
         let clock = Arc::new(ManualClock::new(NOW));
         let tokens = ClusterTokens::new(script.clone(), clock.clone(), LIMITS, entries).unwrap();
@@ -147,33 +158,15 @@ async fn never_beyond_the_end_of_the_token() {
 
 #[tokio::test]
 async fn the_end_that_the_cluster_names_counts_too() {
-    struct Short;
-    impl TokenReviewer for Short {
-        fn review<'a>(&'a self, _: &'a str, _: bool) -> Reviewing<'a> {
-            let reviewed = Reviewed {
-                user: "u".into(),
-                uid: String::new(),
-                groups: Vec::new(),
-                extra: Default::default(),
-                expires: Some(NOW + 5),
-            };
-            Box::pin(async { Ok(reviewed) })
-        }
-    }
-    let clock = Arc::new(ManualClock::new(NOW));
-    let tokens = ClusterTokens::new(Arc::new(Short), clock.clone(), LIMITS, 10).unwrap();
-    let credential = Credential::Bearer(Secret::new(token(NOW + 3600).into_bytes()));
-    assert!(tokens.authenticate(&credential).await.is_ok());
-    clock.advance(Duration::from_secs(5));
-    assert_eq!(tokens.authenticate(&credential).await, Err(AuthError::Invalid));
+    let (world, token) = (World::with(10, Some(NOW + 5)), token(NOW + 3600));
+    assert!(world.login(&token).await.is_ok());
+    world.advance(5);
+    assert_eq!(world.login(&token).await, Err(AuthError::Invalid));
 }
 
 #[tokio::test]
 async fn a_revoked_token_is_refused_after_the_ttl_and_from_memory_for_a_while() {
-    let world = World::new();
-    let token = token(NOW + 3600);
-    world.login(&token).await.unwrap();
-    world.advance(60);
+    let (world, token) = World::with_due_token().await;
     world.answer_next(rejected());
     assert_eq!(world.login(&token).await, Err(AuthError::Invalid));
     world.advance(9);
@@ -186,10 +179,8 @@ async fn a_revoked_token_is_refused_after_the_ttl_and_from_memory_for_a_while() 
 
 #[tokio::test]
 async fn known_callers_stay_while_the_cluster_is_away_and_strangers_wait() {
-    let world = World::new();
-    let (known, other) = (token(NOW + 3600), token(NOW + 3601));
-    world.login(&known).await.unwrap();
-    world.advance(60);
+    let (world, known) = World::with_due_token().await;
+    let other = token(NOW + 3601);
     world.answer_next(away());
     assert!(world.login(&known).await.is_ok());
     // The next ones do not wait for the cluster.
@@ -224,10 +215,7 @@ async fn an_absent_cluster_makes_no_token_live_longer() {
 
 #[tokio::test]
 async fn a_revoked_token_does_not_come_back_when_the_cluster_goes() {
-    let world = World::new();
-    let token = token(NOW + 3600);
-    world.login(&token).await.unwrap();
-    world.advance(60);
+    let (world, token) = World::with_due_token().await;
     world.answer_next(rejected());
     assert_eq!(world.login(&token).await, Err(AuthError::Invalid));
     world.advance(10);
@@ -237,10 +225,8 @@ async fn a_revoked_token_does_not_come_back_when_the_cluster_goes() {
 
 #[tokio::test]
 async fn too_many_questions_keep_no_revoked_token_alive() {
-    let world = World::new();
-    let (known, other) = (token(NOW + 3600), token(NOW + 3601));
-    world.login(&known).await.unwrap();
-    world.advance(60);
+    let (world, known) = World::with_due_token().await;
+    let other = token(NOW + 3601);
     for token in [&known, &other] {
         world.answer_next(ReviewError::Busy { retry_after: Duration::from_secs(5) });
         assert_eq!(world.login(token).await, Err(UNAVAILABLE));
@@ -252,7 +238,7 @@ async fn too_many_questions_keep_no_revoked_token_alive() {
 
 #[tokio::test]
 async fn a_cold_pull_of_many_layers_is_one_review() {
-    let world = Arc::new(World::with_entries(100));
+    let world = Arc::new(World::new());
     let permits = world.script.gate.acquire_many(GATE).await.unwrap();
     let token = token(NOW + 3600);
     let mut logins: Vec<_> = (0..20)
@@ -336,7 +322,7 @@ fn claims_what_looks_like_a_token_of_a_cluster() {
 
 #[tokio::test]
 async fn a_flood_of_made_up_tokens_displaces_no_caller() {
-    let world = World::with_entries(50);
+    let world = World::with(50, None);
     let token = token(NOW + 3600);
     world.login(&token).await.unwrap();
     for number in 0..2_000 {

@@ -70,6 +70,12 @@ impl Index {
         self.one_grants(costly, wanted)
     }
 
+    /// Whether some rule is about the right, whatever names it has.
+    pub(super) fn may_grant(&self, caller: &Caller, right: Right<'_>) -> bool {
+        let mut roles = self.shares(caller, right.namespace).filter_map(|share| self.role(share.binding.role));
+        roles.any(|role| role.rules.iter().any(|rule| rule.is_about(right)))
+    }
+
     /// Looks at costly roles, each once and the cheapest first, until a decision has cost enough: whoever may write Roles
     /// and RoleBindings may make as many as they like.
     fn one_grants(&self, mut roles: Vec<(usize, Number)>, wanted: Wanted<'_>) -> bool {

@@ -141,4 +141,10 @@ impl Rights for Rbac {
     fn check<'a>(&'a self, caller: &'a Caller, right: Right<'a>) -> Reply<'a, Verdict> {
         Reply::Ready(self.verdict(caller, right))
     }
+
+    fn may_have_any(&self, caller: &Caller, right: Right<'_>) -> bool {
+        // Asked first, as for a verdict.
+        let complete = self.complete.load(Ordering::Acquire);
+        !complete || self.read().may_grant(caller, right)
+    }
 }

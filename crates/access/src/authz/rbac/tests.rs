@@ -75,6 +75,21 @@ fn explanations_name_what_grants() {
 }
 
 #[test]
+fn whether_anything_is_granted_in_a_namespace() {
+    let rbac = Rbac::new();
+    let alice = Caller::named("alice", Source::Cluster);
+    let everything = |namespace| Right { name: None, ..pull(namespace, "") };
+    assert!(rbac.may_have_any(&alice, everything("other")), "not everything is known yet");
+    rbac.set_complete();
+    let role = role_key(Some("shop"), "puller");
+    rbac.apply_role(&role, &[rule(&["get"], &["base/*"])]);
+    rbac.apply_binding(&bind(Some("shop"), "alice", role, &[user("alice")]));
+    assert!(rbac.may_have_any(&alice, everything("shop")));
+    assert!(!rbac.may_have_any(&alice, everything("other")));
+    assert!(!rbac.may_have_any(&alice, Right { verb: Verb::Delete, ..everything("shop") }));
+}
+
+#[test]
 fn explanations_name_what_is_missing() {
     let rbac = Rbac::new();
     let alice = Caller::named("alice", Source::Cluster).with_groups(["system:authenticated"]);
@@ -399,6 +414,7 @@ proptest! {
                     prop_assert_eq!(rbac.read().grants(caller, right), expected, "{} {}", caller, right);
                     if last {
                         prop_assert_eq!(rbac.explain(caller, right).is_granted(), expected);
+                        prop_assert!(!expected || rbac.read().may_grant(caller, right));
                     }
                 }
             }

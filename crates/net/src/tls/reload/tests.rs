@@ -91,3 +91,33 @@ fn unusable_settings_are_errors() {
     std::fs::write(directory.path().join("tls.crt"), "").unwrap();
     assert!(matches!(ReloadingTls::load(good), Err(TlsError::NoCertificate(_))));
 }
+
+#[tokio::test]
+async fn files_that_come_later_are_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let wanted = settings(directory.path());
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let waiting = tokio::spawn(ReloadingTls::load_when_there(wanted.clone(), Duration::from_millis(1), move |error| {
+        tell.send(error.to_string()).unwrap();
+    }));
+    let reason = told.recv().await.unwrap();
+    assert!(reason.contains("tls.crt"), "{reason}");
+    // Something else than the key is there first, or there would be a moment in which all is well.
+    let (elsewhere, foreign) = (tempfile::tempdir().unwrap(), rcgen::KeyPair::generate().unwrap());
+    write_pair(elsewhere.path(), 2040);
+    let path = directory.path();
+    std::fs::write(path.join("tls.key"), foreign.serialize_pem()).unwrap();
+    std::fs::rename(elsewhere.path().join("tls.crt"), path.join("tls.crt")).unwrap();
+    let mut reasons = vec![reason];
+    while !reasons.last().unwrap().contains("do not belong together") {
+        reasons.push(told.recv().await.unwrap());
+        assert!(reasons.windows(2).all(|pair| pair[0] != pair[1]), "{reasons:?}");
+    }
+    std::fs::rename(elsewhere.path().join("tls.key"), path.join("tls.key")).unwrap();
+    let tls = tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(tls.not_after(), Some(UNIX_EPOCH + Duration::from_secs(2_208_988_800)));
+
+    let never = TlsSettings { cipher_suites: vec!["TLS_NULL".to_owned()], ..wanted };
+    let refused = ReloadingTls::load_when_there(never, Duration::from_secs(3_600), |_| ()).await;
+    assert!(matches!(refused, Err(TlsError::CipherSuite { .. })));
+}
