@@ -1,6 +1,6 @@
 //! What all handlers share.
 
-use crate::{Health, Metrics, Signer, Tenancy};
+use crate::{Health, Metrics, Signer};
 use access::{Authenticator, Authorizer, ClusterTokens, TokenAuthority};
 use arc_swap::ArcSwap;
 use content::{IndexChildren, Store};
@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use net::Gate;
 use std::sync::Arc;
 use std::time::Duration;
+use tenancy::Tenancy;
 
 /// The registry: one value, built by the application.
 pub struct Registry {
@@ -48,7 +49,7 @@ pub struct Cluster {
     /// The cluster's tokens; also a member of the authenticator.
     pub tokens: Arc<ClusterTokens>,
     /// Whose content it is.
-    pub tenancy: Tenancy,
+    pub tenancy: Arc<Tenancy>,
     /// The catalog shows what its reader may pull, and not all.
     pub catalog_filtered: bool,
     /// Adds the figures that only the cluster's side knows, in the format of Prometheus.

@@ -26,5 +26,4 @@ pub use context::{Cluster, Gates, Identity, Live, MetricsAccess, Realm, Registry
 pub use health::Health;
 pub use metrics::{BuildInfo, Metrics};
 pub use service::{DebugService, Service};
-pub use tenancy::Tenancy;
 pub use ticket::Signer;

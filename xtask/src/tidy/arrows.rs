@@ -10,12 +10,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("net", &[]),
     ("storage", &[]),
+    ("bucket", &["storage"]),
     ("content", &["oci", "storage"]),
     ("access", &["oci"]),
+    ("tenancy", &["oci", "access", "content"]),
     ("cluster", &["oci", "access", "net"]),
     ("operator", &["oci", "access", "cluster"]),
-    ("registry", &["oci", "net", "content", "access", "storage"]),
-    ("app", &["oci", "net", "storage", "content", "access", "cluster", "registry", "operator"]),
+    ("registry", &["oci", "net", "content", "access", "storage", "tenancy"]),
+    ("apiserver", &["oci", "net", "content", "access", "cluster", "tenancy"]),
+    ("app", &["oci", "net", "storage", "content", "access", "tenancy", "cluster", "registry", "apiserver", "operator"]),
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<String>> {

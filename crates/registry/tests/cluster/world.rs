@@ -2,6 +2,7 @@
 
 use crate::http::{Answer, Begun};
 use crate::script::{Script, user};
+use ::tenancy::Tenancy;
 use access::{
     Action, AuthenticatedAllowAll, BySource, Caller, Chain, Clock, ClusterPolicy, ClusterRules, ClusterTokenLimits,
     ClusterTokens, Directory, Keys, ManualClock, Record, Source, Standing, TokenAuthority, TokenKind, TokenSettings,
@@ -13,7 +14,6 @@ use net::{Gate, GateLimits, Listener, ServeSettings};
 use oci::Digest;
 use registry::{
     BuildInfo, Cluster, Gates, Health, Identity, Live, Metrics, MetricsAccess, Realm, Registry, Service, Signer,
-    Tenancy,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ impl World {
             open: false,
             cluster: Some(Arc::new(Cluster {
                 tokens: cluster,
-                tenancy: Tenancy::new(script.clone(), script.clone()),
+                tenancy: Arc::new(Tenancy::new(script.clone(), script.clone())),
                 catalog_filtered,
                 figures: Box::new(|text| text.push_str("script_figures 1\n")),
             })),
