@@ -2,7 +2,8 @@
 
 use crate::cache::GrantKind;
 use crate::{Error, Result, Store, layout};
-use oci::{Digest, RepoName};
+use bytes::Bytes;
+use oci::{Digest, Hasher, RepoName};
 use storage::{Batch, Object};
 
 /// What is known of a blob.
@@ -55,6 +56,23 @@ impl Store {
             Error::or(error, Error::BlobUnknown)
         })?;
         Ok(Blob { digest, object })
+    }
+
+    /// A whole small blob, such as the configuration of an image.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], also when it is longer than `max` bytes or damaged; [`Error::Storage`].
+    pub async fn blob_small(&self, repo: RepoName<'_>, digest: Digest, max: usize) -> Result<Bytes> {
+        let canonical = self.grant_look(GrantKind::Layer, repo, &digest).await?;
+        let bytes = self.driver.get(&layout::blob_data(&canonical), max).await.map_err(|error| match error.kind {
+            storage::ErrorKind::TooLarge => Error::BlobUnknown,
+            _ => Error::or(error, Error::BlobUnknown),
+        })?;
+        if Hasher::digest(canonical.algorithm(), &bytes) != canonical {
+            tracing::error!(digest = %canonical, "stored blob is damaged: its content does not have its digest");
+            return Err(Error::BlobUnknown);
+        }
+        Ok(bytes)
     }
 
     /// True when storage itself says now that the repository has the blob.

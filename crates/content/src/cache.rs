@@ -14,8 +14,8 @@ use crate::{Error, Namespace};
 
 /// A deletion by this process is seen at once; one by another process within this time.
 const GRANT_LIFE: Duration = Duration::from_secs(5);
-const GRANTS: usize = 50_000;
-const SIZES: usize = 50_000;
+const GRANTS: usize = 20_000;
+const SIZES: usize = 20_000;
 const MANIFEST_BYTES: u64 = 12 << 20;
 const REFERRER_BYTES: u64 = 8 << 20;
 

@@ -4,7 +4,7 @@
 //! directory `a` stands for two things among its siblings: the repository `a`, sorted as `a`, and what is below it, sorted as
 //! `a/`. Everything before `last` is skipped without being looked at, so a page costs what it holds.
 
-use crate::{Result, Store, layout};
+use crate::{Namespace, Result, Store, layout};
 use oci::Page;
 use std::future::Future;
 use std::pin::Pin;
@@ -38,12 +38,24 @@ impl Store {
     /// # Errors
     /// [`crate::Error::Storage`].
     pub async fn catalog(&self, page: &Page) -> Result<CatalogPage> {
+        self.walk(String::new(), page.last.as_deref().unwrap_or_default(), page.limit).await
+    }
+
+    /// At most `limit` repositories of a namespace after `after`, by their full names in ASCII order. A repository that has
+    /// only the name of the namespace is none of them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    pub async fn repositories(&self, namespace: Namespace<'_>, after: &str, limit: usize) -> Result<CatalogPage> {
+        self.walk(namespace.as_str().to_owned(), after, limit).await
+    }
+
+    async fn walk(&self, below: String, last: &str, limit: usize) -> Result<CatalogPage> {
         // One more than asked tells whether there are more.
-        let last = page.last.as_deref().unwrap_or_default();
-        let mut walk = Walk { store: self, last, limit: page.limit.saturating_add(1), found: Vec::new() };
-        walk.directory(String::new(), 0).await?;
-        let more = walk.found.len() > page.limit;
-        walk.found.truncate(page.limit);
+        let mut walk = Walk { store: self, last, limit: limit.saturating_add(1), found: Vec::new() };
+        walk.directory(below, 0).await?;
+        let more = walk.found.len() > limit;
+        walk.found.truncate(limit);
         Ok(CatalogPage { names: walk.found, more })
     }
 }
@@ -174,6 +186,21 @@ mod tests {
                     }
                 }
                 assert_eq!(all, names.iter().cloned().collect::<Vec<_>>());
+                for namespace in ["a", "a-b", "b", "none"] {
+                    let namespace = Namespace::parse(namespace).unwrap();
+                    let mut all: Vec<String> = Vec::new();
+                    loop {
+                        let last = all.last().map_or("", String::as_str);
+                        let found = store.repositories(namespace, last, limit).await.unwrap();
+                        assert!(found.names.len() <= limit);
+                        all.extend(found.names);
+                        if !found.more {
+                            break;
+                        }
+                    }
+                    let below = names.iter().filter(|name| name.contains('/') && namespace.has(name));
+                    assert_eq!(all, below.cloned().collect::<Vec<_>>());
+                }
             });
         }
     }

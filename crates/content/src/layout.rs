@@ -15,6 +15,7 @@
 //!   referrers/<name>/_of/<alg>/<hex>/<alg>.<hex>        descriptor of a manifest that names <hex> as its subject
 //!   namespaces/<namespace>                              UID of the namespace that the content was pushed for
 //!   cluster                                             UID of the cluster that the namespaces are of
+//!   changes/<uuid>                                      last changes of tags that one of several processes has made
 //! ```
 //!
 //! A link holds `<alg>:<hex>` without a newline and may name another digest than its path: content that was pushed by
@@ -37,6 +38,8 @@ pub(crate) const REPOSITORIES: &str = "docker/registry/v2/repositories";
 pub(crate) const NAMESPACES: &str = "homeport/v1/namespaces";
 /// Which cluster the owners are of.
 pub(crate) const CLUSTER: &str = "homeport/v1/cluster";
+/// Where processes that share the storage tell each other what happened to tags.
+pub(crate) const CHANGES: &str = "homeport/v1/changes";
 /// Child of a repository that tells that it has had a manifest.
 pub(crate) const MANIFESTS: &str = "_manifests";
 /// Child of a repository that tells that it has had a blob.
@@ -92,6 +95,11 @@ pub(crate) fn tag_current(repo: RepoName<'_>, tag: Tag<'_>) -> String {
     join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str(), "/current/link"])
 }
 
+/// Everything that a tag has been.
+pub(crate) fn tag_history(repo: RepoName<'_>, tag: Tag<'_>) -> String {
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str(), "/index"])
+}
+
 pub(crate) fn tag_index(repo: RepoName<'_>, tag: Tag<'_>, digest: &Digest) -> String {
     let hex = digest.hex();
     let (algorithm, hex) = (digest.algorithm().name(), hex.as_str());
@@ -118,6 +126,11 @@ pub(crate) fn alias(digest: &Digest) -> String {
 
 pub(crate) fn session(id: uuid::Uuid) -> String {
     format!("{SESSIONS}/{id}")
+}
+
+/// What one process tells the others.
+pub(crate) fn changes_of(process: uuid::Uuid) -> String {
+    format!("{CHANGES}/{process}")
 }
 
 pub(crate) fn namespace(name: &str) -> String {

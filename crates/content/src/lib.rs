@@ -6,6 +6,7 @@
 mod blob;
 mod cache;
 mod catalog;
+mod changes;
 mod error;
 mod expiry;
 mod layout;
@@ -21,6 +22,7 @@ mod upload;
 
 pub use blob::{Blob, BlobInfo};
 pub use catalog::CatalogPage;
+pub use changes::{CHANGES_MAX, Change, Changes, Noted};
 pub use error::{Error, Result};
 pub use expiry::Expired;
 pub use manifest::StoredManifest;
@@ -30,5 +32,5 @@ pub use referrers::ReferrersPage;
 pub use removal::Removal;
 pub use session::{SessionId, Ticket};
 pub use store::{CacheCounts, Settings, Store};
-pub use tags::TagsPage;
+pub use tags::{TagState, TagsPage};
 pub use upload::Upload;

@@ -1,6 +1,8 @@
 //! Reading and removing manifests.
 
 use crate::cache::GrantKind;
+use crate::changes::Change;
+use crate::tags::{TagState, damaged};
 use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
 use oci::{Algorithm, Digest, Manifest, Reference, RepoName, Tag};
@@ -48,10 +50,7 @@ impl Store {
     pub async fn tag_digest(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Digest> {
         let key = layout::tag_current(repo, tag);
         match self.driver.get(&key, layout::LINK_MAX).await {
-            Ok(text) => layout::parse_link(&text).ok_or_else(|| {
-                tracing::warn!(key, "empty or damaged link, treated as missing");
-                Error::ManifestUnknown
-            }),
+            Ok(text) => layout::parse_link(&text).ok_or_else(|| damaged(&key)),
             Err(error) if error.kind == storage::ErrorKind::TooLarge => Err(Error::ManifestUnknown),
             Err(error) => Err(Error::or(error, Error::ManifestUnknown)),
         }
@@ -61,6 +60,29 @@ impl Store {
         if let Some(manifest) = self.caches.manifest(canonical) {
             return Ok(manifest);
         }
+        let (manifest, bytes) = self.read_manifest(canonical).await?;
+        let subject = manifest.subject.map(|subject| subject.digest);
+        let manifest = Arc::new(StoredManifest { media_type: manifest.media_type, bytes, subject });
+        self.caches.put_manifest(*canonical, Arc::clone(&manifest));
+        Ok(manifest)
+    }
+
+    /// Reads a manifest for what it says, and its length. Takes no room among the manifests that are pulled: whoever looks
+    /// at all of a large repository would push those out.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::Storage`].
+    pub async fn manifest_look(&self, repo: RepoName<'_>, digest: &Digest) -> Result<(Manifest, u64)> {
+        let canonical = self.grant_look(GrantKind::Revision, repo, digest).await?;
+        if let Some(known) = self.caches.manifest(&canonical) {
+            let manifest = Manifest::parse(&known.bytes, None).map_err(|_| Error::ManifestUnknown)?;
+            return Ok((manifest, known.bytes.len() as u64));
+        }
+        let (manifest, bytes) = self.read_manifest(&canonical).await?;
+        Ok((manifest, bytes.len() as u64))
+    }
+
+    async fn read_manifest(&self, canonical: &Digest) -> Result<(Manifest, Bytes)> {
         let bytes = self.driver.get(&layout::blob_data(canonical), self.settings.manifest_bytes_max).await;
         let bytes = bytes.map_err(|error| match error.kind {
             storage::ErrorKind::TooLarge => Error::ManifestUnknown,
@@ -70,17 +92,13 @@ impl Store {
             tracing::error!(digest = %canonical, "stored manifest is damaged: its content does not have its digest");
             return Err(Error::ManifestUnknown);
         }
-        let manifest = match Manifest::parse(&bytes, None) {
-            Ok(manifest) => manifest,
+        match Manifest::parse(&bytes, None) {
+            Ok(manifest) => Ok((manifest, bytes)),
             Err(error) => {
                 tracing::warn!(digest = %canonical, %error, "stored content is no manifest that can be served");
-                return Err(Error::ManifestUnknown);
+                Err(Error::ManifestUnknown)
             }
-        };
-        let subject = manifest.subject.map(|subject| subject.digest);
-        let manifest = Arc::new(StoredManifest { media_type: manifest.media_type, bytes, subject });
-        self.caches.put_manifest(*canonical, Arc::clone(&manifest));
-        Ok(manifest)
+        }
     }
 
     /// True when storage itself says now that the repository has the manifest.
@@ -105,14 +123,15 @@ impl Store {
     /// # Errors
     /// [`Error::ManifestUnknown`], [`Error::Storage`].
     pub async fn tag_delete(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Option<Digest>> {
-        let digest = match self.tag_digest(repo, tag).await {
+        let was = match self.tag_state(repo, tag).await {
             // A damaged link is listed, so it can be removed.
             Err(Error::ManifestUnknown) if self.driver.stat(&layout::tag_current(repo, tag)).await.is_ok() => None,
             other => Some(other?),
         };
         let batch = Batch::new().delete_tree(layout::tag(repo, tag)).lock(layout::tag_lock(repo, tag));
-        self.driver.apply(batch).await?;
-        Ok(digest)
+        let removed = |was| Change::Removed { repo: repo.as_str().into(), tag: tag.as_str().into(), was };
+        self.apply_noted(batch, was.map(removed).into_iter().collect()).await?;
+        Ok(was.map(|was| was.digest))
     }
 
     /// Removes a manifest and every tag that names it; returns those tags. The bytes stay until the garbage collection.
@@ -134,7 +153,7 @@ impl Store {
         let mut tags = self.tags_of(repo, &names).await?;
         let mut removed = BTreeSet::new();
         for round in 1.. {
-            self.driver.apply(removal(repo, &names, subject.as_ref(), &tags)).await?;
+            self.apply_noted(removal(repo, &names, subject.as_ref(), &tags), removed_tags(repo, &tags)).await?;
             for name in &names {
                 self.caches.drop_grant(GrantKind::Revision, repo.as_str(), name);
             }
@@ -143,9 +162,9 @@ impl Store {
             // came later and has brought the manifest back, so both count as older than we are, and go. Against somebody
             // who pushes without end only tags without their manifest count.
             tags = Vec::new();
-            for (tag, named) in self.tags_of(repo, &names).await? {
-                if round < REMOVAL_ROUNDS_MAX || !self.has_manifest(repo, &named).await? {
-                    tags.push((tag, named));
+            for (tag, state) in self.tags_of(repo, &names).await? {
+                if round < REMOVAL_ROUNDS_MAX || !self.has_manifest(repo, &state.digest).await? {
+                    tags.push((tag, state));
                 }
             }
             if tags.is_empty() {
@@ -155,14 +174,16 @@ impl Store {
         Ok(removed.into_iter().collect())
     }
 
-    /// The tags that are one of `names` now, and which.
-    async fn tags_of(&self, repo: RepoName<'_>, names: &[Digest]) -> Result<Vec<(String, Digest)>> {
+    /// The tags that are one of `names` now, and what they are.
+    async fn tags_of(&self, repo: RepoName<'_>, names: &[Digest]) -> Result<Vec<(String, TagState)>> {
         let page = self.driver.list(&layout::tags(repo), "", usize::MAX).await?;
         let mut found = Vec::new();
         for name in page.range.clone().map(|index| page.names.at(index)) {
             let Ok(tag) = Tag::parse(name.text) else { continue };
-            match self.tag_digest(repo, tag).await {
-                Ok(digest) if names.contains(&digest) => found.push((name.text.to_owned(), digest)),
+            match self.tag_link(repo, tag).await {
+                Ok((digest, linked)) if names.contains(&digest) => {
+                    found.push((name.text.to_owned(), self.tag_since(repo, tag, digest, linked).await?));
+                }
                 Ok(_) | Err(Error::ManifestUnknown) => {}
                 Err(error) => return Err(error),
             }
@@ -171,10 +192,20 @@ impl Store {
     }
 }
 
+fn removed_tags(repo: RepoName<'_>, tags: &[(String, TagState)]) -> Vec<Change> {
+    let repo: Arc<str> = repo.as_str().into();
+    let removed = |(tag, was): &(String, TagState)| Change::Removed {
+        repo: Arc::clone(&repo),
+        tag: tag.as_str().into(),
+        was: *was,
+    };
+    tags.iter().map(removed).collect()
+}
+
 /// Everything at once, and tags first: no part of it leaves a tag without its manifest.
-fn removal(repo: RepoName<'_>, names: &[Digest], subject: Option<&Digest>, tags: &[(String, Digest)]) -> Batch {
+fn removal(repo: RepoName<'_>, names: &[Digest], subject: Option<&Digest>, tags: &[(String, TagState)]) -> Batch {
     let mut batch = Batch::new();
-    for (text, digest) in tags {
+    for (text, TagState { digest, .. }) in tags {
         let Ok(tag) = Tag::parse(text) else { continue };
         // Only if the tag is still what we saw: somebody may have pushed another manifest meanwhile.
         batch = batch

@@ -8,7 +8,7 @@ use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
 use oci::RepoName;
 use serde::{Deserialize, Serialize};
-use storage::Batch;
+use storage::{Batch, ErrorKind};
 
 /// Longest record that is read, in bytes.
 const RECORD_MAX: usize = 4096;
@@ -162,7 +162,7 @@ impl Store {
         match self.driver.get(key, RECORD_MAX).await {
             Ok(bytes) => Ok(Some((Record::decode(&bytes).ok_or_else(damaged)?, bytes))),
             Err(error) if error.is_not_found() => Ok(None),
-            Err(error) if error.kind == storage::ErrorKind::TooLarge => Err(damaged()),
+            Err(error) if error.kind == ErrorKind::TooLarge => Err(damaged()),
             Err(error) => Err(error.into()),
         }
     }
@@ -171,17 +171,17 @@ impl Store {
         if !is_uid(uid) {
             return Err(Error::OwnerDamaged(key.to_owned()));
         }
-        if let Some((owner, _)) = self.owner_record(key).await? {
-            return Ok(owner);
-        }
-        let _one_at_a_time = self.claims.lock().await;
         loop {
-            // After the put, too: another process may have been as fast, and what storage says counts.
             if let Some((owner, _)) = self.owner_record(key).await? {
                 return Ok(owner);
             }
-            let batch = Batch::new().put(key, Record::encode(uid)).lock(layout::owner_lock(key));
-            self.driver.apply(batch).await?;
+            let batch = Batch::new().create(key, Record::encode(uid)).lock(layout::owner_lock(key));
+            match self.driver.apply(batch).await {
+                Ok(()) => return Ok(Owner { uid: uid.to_owned() }),
+                // Somebody else was faster.
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Accepting manifests.
 
 use crate::cache::GrantKind;
+use crate::changes::Change;
 use crate::manifest::StoredManifest;
 use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
@@ -100,12 +101,31 @@ impl Store {
                 .keep(layout::tag_index(repo, *tag, &digest), text.clone())
                 .lock(layout::tag_lock(repo, *tag));
         }
+        let pushed = self.pushed(repo, put.tags).await?;
         let as_of = self.caches.grants_as_of();
-        self.driver.apply(batch).await?;
+        self.apply_noted(batch, pushed).await?;
         self.caches.put_grant(as_of, GrantKind::Revision, repo.as_str(), &digest, canonical);
         let stored = StoredManifest { media_type: manifest.media_type, bytes: put.bytes, subject };
         self.caches.put_manifest(canonical, Arc::new(stored));
         Ok(PutOutcome { digest, subject })
+    }
+
+    /// What a push of these tags is, as of before it.
+    async fn pushed(&self, repo: RepoName<'_>, tags: &[Tag<'_>]) -> Result<Vec<Change>> {
+        if tags.is_empty() {
+            return Ok(Vec::new());
+        }
+        let name: Arc<str> = repo.as_str().into();
+        let mut pushed = Vec::with_capacity(tags.len());
+        for tag in tags {
+            let new = match self.driver.stat(&layout::tag_current(repo, *tag)).await {
+                Ok(_) => false,
+                Err(error) if error.is_not_found() => true,
+                Err(error) => return Err(error.into()),
+            };
+            pushed.push(Change::Pushed { repo: Arc::clone(&name), tag: tag.as_str().into(), new });
+        }
+        Ok(pushed)
     }
 
     async fn put_large(&self, canonical: &Digest, bytes: &[u8]) -> Result<()> {

@@ -83,6 +83,18 @@ impl Store {
         Ok(out)
     }
 
+    /// How many manifests say that they refer to `subject`. In contrast to [`Store::referrers`] nobody looks whether another
+    /// registry has removed them meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn referrer_count(&self, repo: RepoName<'_>, subject: Digest) -> Result<usize> {
+        let list = self.driver.list(&layout::referrers(repo, &subject), "", usize::MAX).await?;
+        let recorded = || list.names.iter().filter_map(|name| layout::parse_referrer(name.text));
+        let Some(children) = self.fallback_children(repo, &subject).await? else { return Ok(recorded().count()) };
+        Ok(recorded().chain(children).collect::<BTreeSet<Digest>>().len())
+    }
+
     async fn recorded(&self, repo: RepoName<'_>, subject: &Digest) -> Result<Arc<ReferrerList>> {
         let key = layout::referrers(repo, subject);
         let list = self.driver.list(&key, "", usize::MAX).await?;
@@ -121,21 +133,26 @@ impl Store {
     }
 
     async fn fallback(&self, repo: RepoName<'_>, subject: &Digest) -> Result<Vec<Entry>> {
-        let tag = layout::fallback_tag(subject);
-        let Ok(tag) = Tag::parse(&tag) else { return Ok(Vec::new()) };
-        let stored = match self.manifest(repo, oci::Reference::Tag(tag)).await {
-            Ok((_, stored)) => stored,
-            Err(Error::ManifestUnknown) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let Ok(index) = Manifest::parse(&stored.bytes, None) else { return Ok(Vec::new()) };
         let mut entries = Vec::new();
-        let children: BTreeSet<Digest> = index.manifests.iter().map(|child| child.digest).collect();
-        for child in children.into_iter().take(FALLBACK_MAX) {
+        for child in self.fallback_children(repo, subject).await?.into_iter().flatten() {
             // Lists of clients race and go stale: only what is here counts, described as it describes itself.
             entries.extend(self.described(repo, subject, child).await?);
         }
         Ok(entries)
+    }
+
+    /// What the fallback tag lists; `None`: there is none.
+    async fn fallback_children(&self, repo: RepoName<'_>, subject: &Digest) -> Result<Option<BTreeSet<Digest>>> {
+        let tag = layout::fallback_tag(subject);
+        let Ok(tag) = Tag::parse(&tag) else { return Ok(None) };
+        let stored = match self.manifest(repo, oci::Reference::Tag(tag)).await {
+            Ok((_, stored)) => stored,
+            Err(Error::ManifestUnknown) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Ok(index) = Manifest::parse(&stored.bytes, None) else { return Ok(None) };
+        let children: BTreeSet<Digest> = index.manifests.iter().map(|child| child.digest).collect();
+        Ok(Some(children.into_iter().take(FALLBACK_MAX).collect()))
     }
 
     /// A referrer, described by itself.

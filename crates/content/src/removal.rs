@@ -3,9 +3,11 @@
 //! Every step is bound to the owner record and the record goes last: after a crash at any point, or beside another process
 //! that does the same, a repetition finds out what is left to do, and content of another owner is never touched.
 
+use crate::changes::{Change, Noting};
 use crate::session::{Place, Record};
 use crate::{Namespace, Owner, Result, Store, layout};
 use bytes::Bytes;
+use std::sync::Arc;
 use storage::{Batch, INLINE_MAX};
 
 /// What came out of [`Store::delete_namespace`].
@@ -56,20 +58,24 @@ impl Store {
     }
 
     async fn delete_trees(&self, namespace: Namespace<'_>, key: &str, record: &Bytes) -> Result<()> {
+        // Noted once, after the last step that has begun.
+        let changed = Change::Namespace { namespace: namespace.as_str().into() };
+        let noting = Arc::new(Noting::new(&self.changes, vec![changed]));
         let lock = layout::owner_lock(key);
         let repositories = layout::repository(namespace.as_str());
         let children = self.driver.list(&repositories, "", usize::MAX).await?;
         // In pieces: a large tree takes its time, and changes of others wait behind it.
         for child in children.names.iter().filter(|child| child.is_prefix && !child.text.starts_with('_')) {
             let tree = format!("{repositories}/{}", child.text);
-            self.driver.apply(Batch::new().delete_tree_if(tree, key, record.clone()).lock(&lock)).await?;
+            let batch = Batch::new().delete_tree_if(tree, key, record.clone()).lock(&lock);
+            self.apply_noting(batch, Arc::clone(&noting)).await?;
         }
         let batch = Batch::new()
             .delete_tree_if(repositories, key, record.clone())
             .delete_tree_if(layout::namespace_referrers(namespace.as_str()), key, record.clone())
             .delete_tree_if(key, key, record.clone())
             .lock(lock);
-        Ok(self.driver.apply(batch).await?)
+        Ok(self.apply_noting(batch, noting).await?)
     }
 
     /// Ends the sessions that began under the owner. One that a request writes just now is left: it cannot be committed any

@@ -1,11 +1,12 @@
 //! The content store: one value that all operations hang on.
 
 use crate::cache::{Caches, GrantKind};
+use crate::changes::{Change, Changes, Noting, Sharing, ToEnd};
 use crate::{Error, Result, layout, session};
 use oci::{Digest, RepoName};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{BufferPool, Driver};
+use storage::{Batch, BufferPool, Driver};
 
 /// Unused upload buffers of 1 MiB that are kept: what eight uploads at full speed have under way.
 const IDLE_BUFFERS: usize = 32;
@@ -41,21 +42,23 @@ pub struct Store {
     pub(crate) settings: Settings,
     pub(crate) buffers: Arc<BufferPool>,
     pub(crate) sessions: session::Sessions,
-    /// Held while an owner record is made.
-    pub(crate) claims: tokio::sync::Mutex<()>,
+    pub(crate) changes: Arc<Changes>,
+    pub(crate) sharing: tokio::sync::Mutex<Sharing>,
 }
 
 impl Store {
     /// A store on `driver`.
     #[must_use]
     pub fn new(driver: Arc<dyn Driver>, settings: Settings) -> Arc<Self> {
+        let changes = Changes::new();
         Arc::new(Self {
             driver,
             caches: Caches::new(),
             settings,
             buffers: BufferPool::new(IDLE_BUFFERS),
             sessions: session::Sessions::default(),
-            claims: tokio::sync::Mutex::default(),
+            sharing: tokio::sync::Mutex::new(Sharing::new(&changes)),
+            changes,
         })
     }
 
@@ -65,6 +68,28 @@ impl Store {
     /// What storage said.
     pub async fn probe(&self) -> Result<()> {
         Ok(self.driver.probe().await?)
+    }
+
+    /// What happened to tags, for those who watch them.
+    #[must_use]
+    pub fn changes(&self) -> &Arc<Changes> {
+        &self.changes
+    }
+
+    /// Carries out what changes tags, and notes it. Once begun both happen, also when nobody waits for it any more.
+    pub(crate) async fn apply_noted(&self, batch: Batch, changes: Vec<Change>) -> storage::Result<()> {
+        self.apply_noting(batch, Noting::new(&self.changes, changes)).await
+    }
+
+    /// The same, with what is to be noted once it is dropped.
+    pub(crate) async fn apply_noting(&self, batch: Batch, noting: impl Send + 'static) -> storage::Result<()> {
+        let driver = Arc::clone(&self.driver);
+        ToEnd::new(async move {
+            let result = driver.apply(batch).await;
+            drop(noting);
+            result
+        })
+        .await
     }
 
     /// Largest manifest that is taken, in bytes.
@@ -88,6 +113,14 @@ impl Store {
         let canonical = self.grant_at_the_truth(kind, repo, digest).await?;
         self.caches.put_grant(as_of, kind, repo.as_str(), digest, canonical);
         Ok(canonical)
+    }
+
+    /// The same without remembering it, for whoever looks at everything once.
+    pub(crate) async fn grant_look(&self, kind: GrantKind, repo: RepoName<'_>, digest: &Digest) -> Result<Digest> {
+        match self.caches.grant(kind, repo.as_str(), digest) {
+            Some(canonical) => Ok(canonical),
+            None => self.grant_at_the_truth(kind, repo, digest).await,
+        }
     }
 
     /// The canonical digest behind a link, from storage.

@@ -1,8 +1,23 @@
-//! The list of tags.
+//! The list of tags, and what one of them is.
 
 use crate::{Error, Result, Store, layout};
-use oci::{Page, RepoName};
+use oci::{Digest, Page, RepoName, Tag};
+use std::time::SystemTime;
 use storage::ListPage;
+
+/// So many entries of a tag's history are looked at to tell how old it is.
+const HISTORY_MAX: usize = 1000;
+
+/// What a tag is, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagState {
+    /// The manifest.
+    pub digest: Digest,
+    /// When it was last pushed.
+    pub pushed: SystemTime,
+    /// When it was first pushed since it was last removed. The same while it moves, and never later than `pushed`.
+    pub created: SystemTime,
+}
 
 /// One page of tags.
 #[derive(Debug)]
@@ -41,9 +56,50 @@ impl Store {
         Ok(TagsPage(list))
     }
 
+    /// What a tag is, always from storage.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`] when there is none or its link is damaged, [`Error::Storage`].
+    pub async fn tag_state(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<TagState> {
+        let (digest, pushed) = self.tag_link(repo, tag).await?;
+        self.tag_since(repo, tag, digest, pushed).await
+    }
+
+    /// What the link of a tag says, and its time.
+    pub(crate) async fn tag_link(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<(Digest, SystemTime)> {
+        let key = layout::tag_current(repo, tag);
+        match self.driver.read(&key, layout::LINK_MAX).await {
+            Ok((stat, text)) => match layout::parse_link(&text) {
+                Some(digest) => Ok((digest, stat.modified)),
+                None => Err(damaged(&key)),
+            },
+            Err(error) if error.kind == storage::ErrorKind::TooLarge => Err(damaged(&key)),
+            Err(error) => Err(Error::or(error, Error::ManifestUnknown)),
+        }
+    }
+
+    /// Adds how old the tag is. Its history tells: an entry of it is written once.
+    pub(crate) async fn tag_since(
+        &self,
+        repo: RepoName<'_>,
+        tag: Tag<'_>,
+        digest: Digest,
+        linked: SystemTime,
+    ) -> Result<TagState> {
+        let (history, likely) = (layout::tag_history(repo, tag), layout::tag_index(repo, tag, &digest));
+        let created = self.driver.oldest(&history, &likely, HISTORY_MAX).await?.unwrap_or(linked);
+        // Writers whose clocks differ may push after the first one, and yet earlier.
+        Ok(TagState { digest, pushed: linked.max(created), created })
+    }
+
     async fn repository_exists(&self, repo: RepoName<'_>) -> Result<bool> {
         let key = layout::repository(repo.as_str());
         let children = self.driver.list(&key, "", usize::MAX).await?;
         Ok(children.names.contains(layout::MANIFESTS) || children.names.contains(layout::LAYERS))
     }
+}
+
+pub(crate) fn damaged(key: &str) -> Error {
+    tracing::warn!(key, "empty or damaged link, treated as missing");
+    Error::ManifestUnknown
 }

@@ -7,10 +7,11 @@ use crate::cache::GrantKind;
 use crate::session::{Active, Hashes, INLINE_SESSION_MAX, Place, Record};
 use crate::{BlobInfo, Error, Result, SessionId, Store, Ticket, layout};
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use oci::{Algorithm, Digest, Hasher, RepoName};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use storage::{BUFFER_BYTES, Batch, Buffer, ObjectBody, Writer};
+use storage::{BUFFER_BYTES, Batch, Buffer, Object, ObjectBody, Writer};
 use tokio::task::JoinHandle;
 
 /// A session while one request writes it. Dropping it forgets what this request brought.
@@ -257,8 +258,7 @@ impl Upload {
             // repository gets it under the other name is decided by reading it back.
             stream.writer.commit(&key).await?;
             let object = self.store.driver.open(&key).await?;
-            let actual = tokio::task::spawn_blocking(move || hash_object(&object, Algorithm::Sha512)).await;
-            let actual = actual.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(lost)?;
+            let actual = hash_object(object, Algorithm::Sha512).await.map_err(lost)?;
             return check(canonical, digest, |_| actual);
         }
         let sha512 = hashes.sha512.map(Hasher::finish);
@@ -286,22 +286,35 @@ fn check(canonical: Digest, expected: Digest, other: impl FnOnce(Algorithm) -> D
     }
 }
 
-fn hash_object(object: &storage::Object, algorithm: Algorithm) -> std::io::Result<Digest> {
-    match &object.body {
-        ObjectBody::Bytes(bytes) => Ok(Hasher::digest(algorithm, bytes)),
-        ObjectBody::File(file) => {
+async fn hash_object(object: Object, algorithm: Algorithm) -> std::io::Result<Digest> {
+    match object.body {
+        ObjectBody::Remote(remote) => {
             let mut hasher = Hasher::new(algorithm);
-            let mut buffer = vec![0; BUFFER_BYTES];
-            let mut at = 0;
-            loop {
-                let count = file.read_at(&mut buffer, at)?;
-                if count == 0 {
-                    return Ok(hasher.finish());
-                }
-                hasher.update(&buffer[..count]);
-                at += count as u64;
+            let mut chunks = remote.read(0..object.size);
+            while let Some(chunk) = chunks.try_next().await? {
+                hasher.update(&chunk);
             }
+            Ok(hasher.finish())
         }
+        ObjectBody::Bytes(bytes) => Ok(Hasher::digest(algorithm, &bytes)),
+        ObjectBody::File(file) => {
+            let hashed = tokio::task::spawn_blocking(move || hash_file(&file, algorithm)).await;
+            hashed.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        }
+    }
+}
+
+fn hash_file(file: &std::fs::File, algorithm: Algorithm) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut at = 0;
+    loop {
+        let count = file.read_at(&mut buffer, at)?;
+        if count == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer[..count]);
+        at += count as u64;
     }
 }
 

@@ -102,6 +102,7 @@ pub(crate) fn slice(object: &Object, offset: u64, length: u64) -> Body {
     match part(object, offset, length) {
         Part::Bytes(bytes) => Body::full(bytes),
         Part::File(range) => Body::file(range),
+        Part::Stream(stream, length) => Body::stream(stream, Some(length)),
     }
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn part(object: &Object, offset: u64, length: u64) -> Part {
             let bound = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
             Part::Bytes(bytes.slice(bound(offset)..bound(offset.saturating_add(length))))
         }
+        ObjectBody::Remote(remote) => Part::Stream(remote.clone().read(offset..offset.saturating_add(length)), length),
     }
 }
 

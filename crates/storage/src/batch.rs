@@ -9,6 +9,8 @@ pub enum PutMode {
     Replace,
     /// The content of the key never differs: an existing one stays, a damaged one is replaced.
     Keep,
+    /// First writer wins: where something is, the batch fails with [`crate::ErrorKind::Conflict`] at this point.
+    Create,
 }
 
 /// One change.
@@ -84,6 +86,13 @@ impl Batch {
     #[must_use]
     pub fn keep(mut self, key: impl Into<String>, data: impl Into<Bytes>) -> Self {
         self.ops.push(Op::Put { key: key.into(), data: data.into(), mode: PutMode::Keep });
+        self
+    }
+
+    /// Adds a put that succeeds only where nothing is.
+    #[must_use]
+    pub fn create(mut self, key: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        self.ops.push(Op::Put { key: key.into(), data: data.into(), mode: PutMode::Create });
         self
     }
 

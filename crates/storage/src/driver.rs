@@ -2,11 +2,12 @@
 
 use crate::{Batch, Buffer, Error, Eventually, Names, Result};
 use bytes::Bytes;
+use futures_util::Stream;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Largest content of a put inside a [`Batch`], in bytes. Larger content goes through a [`Writer`].
 pub const INLINE_MAX: usize = 128 * 1024;
@@ -39,6 +40,17 @@ pub enum ObjectBody {
     File(Arc<std::fs::File>),
     /// In memory.
     Bytes(Bytes),
+    /// On another machine.
+    Remote(Arc<dyn RemoteObject>),
+}
+
+/// The bytes of a part of an object, as they come.
+pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
+
+/// An object on another machine.
+pub trait RemoteObject: Send + Sync + std::fmt::Debug {
+    /// The bytes of `range`, which is inside of the object. Fetched as fast as the stream is polled; an error ends it.
+    fn read(self: Arc<Self>, range: Range<u64>) -> ByteStream;
 }
 
 /// One page of the direct children of a prefix.
@@ -67,6 +79,20 @@ pub trait Driver: Send + Sync {
     /// A whole small object; [`crate::ErrorKind::TooLarge`] above `max` bytes.
     fn get<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<Bytes>>;
 
+    /// [`Driver::get`], and what [`Driver::stat`] says of that same content.
+    fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>>;
+
+    /// Time of the oldest object below `prefix`; `None`: there is none. Only those count that are as deep as `likely` and
+    /// have its last part; it may be one of them. At most `max` are looked at, the first ones in ASCII order.
+    fn oldest<'a>(
+        &'a self,
+        prefix: &'a str,
+        likely: &'a str,
+        max: usize,
+    ) -> Eventually<'a, Result<Option<SystemTime>>> {
+        Eventually::pending(oldest_by_lists(self, prefix, likely, max))
+    }
+
     /// Opens an object of any size.
     fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>>;
 
@@ -84,17 +110,70 @@ pub trait Driver: Send + Sync {
     /// Starts a large object. `size_hint` is its length when known.
     fn writer(&self, size_hint: Option<u64>) -> Task<'_, Box<dyn Writer>>;
 
+    /// The same for an object that will be committed under `key` and no other: a driver that cannot move objects writes it
+    /// there at once.
+    fn writer_at<'a>(&'a self, _key: &'a str, size_hint: Option<u64>) -> Task<'a, Box<dyn Writer>> {
+        self.writer(size_hint)
+    }
+
     /// Continues a large object that [`Writer::suspend`] left, perhaps in another process, at `offset`.
     fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>>;
 
     /// Drops a suspended large object; a missing one is fine.
     fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()>;
 
+    /// An address under which whoever has it may read the object without credentials for `ttl`; `None`: there is no such
+    /// thing. Does not look whether the object is there.
+    fn presign<'a>(&'a self, _key: &'a str, _ttl: Duration) -> Task<'a, Option<String>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Other processes may change now what is stored here.
+    fn is_shared(&self) -> bool;
+
     /// Checks that the place can be read and, unless read-only, written.
     fn probe(&self) -> Task<'_, ()>;
 
     /// Leaves nothing behind that the next start would have to repair.
     fn close(&self) -> Task<'_, ()>;
+}
+
+async fn oldest_by_lists<D: Driver + ?Sized>(
+    driver: &D,
+    prefix: &str,
+    likely: &str,
+    max: usize,
+) -> Result<Option<SystemTime>> {
+    let (levels, name) = levels_below(prefix, likely)?;
+    let mut folders = vec![prefix.to_owned()];
+    for _ in 0..levels {
+        let mut next = Vec::new();
+        for folder in folders {
+            let page = driver.list(&folder, "", max - next.len()).await?;
+            let children = page.range.clone().map(|index| page.names.at(index)).filter(|child| child.is_prefix);
+            next.extend(children.map(|child| format!("{folder}/{}", child.text)));
+        }
+        folders = next;
+    }
+    let mut oldest: Option<SystemTime> = None;
+    for folder in folders {
+        match driver.stat(&format!("{folder}/{name}")).await {
+            Ok(stat) => oldest = Some(oldest.map_or(stat.modified, |oldest| oldest.min(stat.modified))),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(oldest)
+}
+
+/// How many prefixes are between `prefix` and the last part of `key`, and that part.
+pub(crate) fn levels_below<'a>(prefix: &str, key: &'a str) -> Result<(usize, &'a str)> {
+    check_key(prefix)?;
+    check_key(key)?;
+    let below = key.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/'));
+    let below = below.ok_or_else(|| Error::new(crate::ErrorKind::InvalidKey, "check", key, "not below the prefix"))?;
+    let (dirs, name) = below.rsplit_once('/').unwrap_or(("", below));
+    Ok((if dirs.is_empty() { 0 } else { dirs.split('/').count() }, name))
 }
 
 /// A large object on its way. Dropping it without [`Writer::suspend`] or [`Writer::commit`] discards what was written
@@ -126,7 +205,7 @@ pub trait Writer: Send {
 ///
 /// # Errors
 /// [`crate::ErrorKind::InvalidKey`].
-pub(crate) fn check_key(key: &str) -> Result<()> {
+pub fn check_key(key: &str) -> Result<()> {
     let bad = key.is_empty()
         || key.len() > 4000
         || key.contains('\0')

@@ -9,13 +9,17 @@ mod driver;
 mod error;
 mod eventually;
 pub mod fs;
+mod locks;
 pub mod memory;
 mod names;
 pub mod testing;
 
 pub use batch::{Batch, Op, PutMode};
 pub use buffer::{BUFFER_BYTES, Buffer, BufferPool};
-pub use driver::{Driver, INLINE_MAX, ListPage, Object, ObjectBody, Stat, Task, Writer};
+pub use driver::{
+    ByteStream, Driver, INLINE_MAX, ListPage, Object, ObjectBody, RemoteObject, Stat, Task, Writer, check_key,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use eventually::Eventually;
+pub use locks::{Held, KeyLocks};
 pub use names::{Name, Names, NamesBuilder};

@@ -10,24 +10,26 @@ const SHARDS: usize = 64;
 type Shard = Mutex<HashMap<u64, Arc<AsyncMutex<()>>>>;
 
 /// All locks of a driver. Only held or awaited names take memory.
-pub(super) struct KeyLocks {
+pub struct KeyLocks {
     shards: [Shard; SHARDS],
     hasher: RandomState,
 }
 
 /// Some names, locked until dropped.
-pub(super) struct Held {
+pub struct Held {
     locks: Arc<KeyLocks>,
     guards: Vec<(u64, OwnedMutexGuard<()>)>,
 }
 
 impl KeyLocks {
-    pub(super) fn new() -> Arc<Self> {
+    /// Nothing is locked.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
         Arc::new(Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() })
     }
 
     /// Locks all names; hashes are taken in order, so two callers never wait for each other.
-    pub(super) async fn acquire(self: &Arc<Self>, names: &[&str]) -> Held {
+    pub async fn acquire(self: &Arc<Self>, names: &[&str]) -> Held {
         let mut hashes: Vec<u64> = names.iter().map(|name| self.hasher.hash_one(name)).collect();
         hashes.sort_unstable();
         hashes.dedup();

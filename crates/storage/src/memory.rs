@@ -29,6 +29,12 @@ impl MemoryDriver {
         self.objects().get(key).cloned().ok_or_else(missing)
     }
 
+    fn small(&self, key: &str, max: usize) -> Result<(Bytes, SystemTime)> {
+        let found = self.find(key)?;
+        let too_large = found.0.len() > max;
+        if too_large { Err(Error::new(ErrorKind::TooLarge, "get", key, "larger than expected")) } else { Ok(found) }
+    }
+
     /// All keys, for assertions.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
@@ -42,10 +48,12 @@ impl Driver for MemoryDriver {
     }
 
     fn get<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<Bytes>> {
-        Eventually::ready(self.find(key).and_then(|(data, _)| {
-            let too_large = data.len() > max;
-            if too_large { Err(Error::new(ErrorKind::TooLarge, "get", key, "larger than expected")) } else { Ok(data) }
-        }))
+        Eventually::ready(self.small(key, max).map(|(data, _)| data))
+    }
+
+    fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>> {
+        let with_stat = |(data, modified): (Bytes, _)| (Stat { size: data.len() as u64, modified }, data);
+        Eventually::ready(self.small(key, max).map(with_stat))
     }
 
     fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
@@ -81,8 +89,14 @@ impl Driver for MemoryDriver {
                 }
             }
             let mut objects = self.objects();
+            let now = SystemTime::now();
             for op in batch.ops {
-                apply_one(&mut objects, op);
+                if let Op::Put { key, mode: PutMode::Create, .. } = &op
+                    && objects.contains_key(key)
+                {
+                    return Err(Error::new(ErrorKind::Conflict, "create", key, "something is there already"));
+                }
+                apply_one(&mut objects, op, now);
             }
             Ok(())
         })
@@ -112,6 +126,10 @@ impl Driver for MemoryDriver {
         Box::pin(async { Ok(()) })
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn probe(&self) -> Task<'_, ()> {
         Box::pin(async { Ok(()) })
     }
@@ -121,12 +139,12 @@ impl Driver for MemoryDriver {
     }
 }
 
-fn apply_one(objects: &mut Objects, op: Op) {
+fn apply_one(objects: &mut Objects, op: Op, now: SystemTime) {
     match op {
         Op::Put { key, data, mode } => {
             let keep = mode == PutMode::Keep && objects.get(&key).is_some_and(|(old, _)| *old == data);
             if !keep {
-                objects.insert(key, (data, SystemTime::now()));
+                objects.insert(key, (data, now));
             }
         }
         Op::Delete { key } => {
@@ -134,7 +152,7 @@ fn apply_one(objects: &mut Objects, op: Op) {
         }
         Op::DeleteTreeIf { prefix, key, expected } => {
             if objects.get(&key).is_some_and(|(data, _)| *data == expected) {
-                apply_one(objects, Op::DeleteTree { prefix });
+                apply_one(objects, Op::DeleteTree { prefix }, now);
             }
         }
         Op::DeleteTree { prefix } => {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 use storage::{Batch, Driver, Eventually, ListPage, Object, Result, Stat, Task, Writer};
 
 /// Wraps a driver.
@@ -46,6 +47,27 @@ impl<D: Driver> Driver for Troubled<D> {
         })
     }
 
+    fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>> {
+        Eventually::pending(async move {
+            self.pause().await;
+            let answer = self.inner.read(key, max).await;
+            self.pause().await;
+            answer
+        })
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        prefix: &'a str,
+        likely: &'a str,
+        max: usize,
+    ) -> Eventually<'a, Result<Option<SystemTime>>> {
+        Eventually::pending(async move {
+            self.pause().await;
+            self.inner.oldest(prefix, likely, max).await
+        })
+    }
+
     fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
         self.inner.open(key)
     }
@@ -84,6 +106,10 @@ impl<D: Driver> Driver for Troubled<D> {
 
     fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
         self.inner.discard(handle)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
     }
 
     fn probe(&self) -> Task<'_, ()> {

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "assertions")]
 
+mod changes;
 mod cut;
 mod drivers;
 mod model;
 mod races;
 mod removal;
+mod shared;
+mod tags;
 mod world;

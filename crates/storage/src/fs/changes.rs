@@ -8,16 +8,16 @@
 use super::condition::resolve;
 use super::disk::{Disk, TEMP};
 use super::journal::{Journal, Submitted};
-use super::locks::Held;
 use super::members::{Members, is_wanted, turn};
 use super::tree;
-use crate::{Batch, Error, ErrorKind, Op, Result};
+use crate::locks::Held;
+use crate::{Batch, Error, ErrorKind, Op, PutMode, Result};
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::RwLock;
 
 /// How often a process that is alone looks whether somebody waits.
@@ -141,9 +141,11 @@ impl Changes {
 
     fn apply_synced(&self, batch: &Batch) -> Result<()> {
         self.disk.make_dirs(TEMP).map_err(|error| Error::io("create", TEMP, error))?;
-        batch.ops.iter().try_for_each(|op| {
-            tree::apply(&self.disk, op, tree::Way::Synced).map_err(|error| Error::io("write", op.key(), error))
-        })
+        let way = tree::Way::Synced(SystemTime::now());
+        batch
+            .ops
+            .iter()
+            .try_for_each(|op| tree::apply(&self.disk, op, way).map_err(|error| Error::io("write", op.key(), error)))
     }
 
     /// Tries to get the folder alone and to start the journal.
@@ -221,6 +223,11 @@ impl Changes {
         self.check(key)
     }
 
+    /// Nobody else can change the folder now. Who has a journal is alone.
+    pub(super) fn is_alone(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_running)
+    }
+
     /// Why nothing can be written any more.
     pub(super) fn failure(&self) -> Option<Error> {
         let own = lock(&self.failure).as_ref().map(Error::duplicate);
@@ -239,7 +246,7 @@ impl Changes {
 }
 
 fn is_conditional(batch: &Batch) -> bool {
-    batch.ops.iter().any(|op| matches!(op, Op::DeleteTreeIf { .. }))
+    batch.ops.iter().any(|op| matches!(op, Op::DeleteTreeIf { .. } | Op::Put { mode: PutMode::Create, .. }))
 }
 
 fn watch(changes: &Weak<Changes>, waiting: &File, ended: &Receiver<()>) {

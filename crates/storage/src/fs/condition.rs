@@ -5,11 +5,12 @@
 //! Nothing changes between the decision and the deletion: the batch holds its locks, and no other process is there.
 
 use super::disk::Disk;
-use crate::{Batch, INLINE_MAX, Op};
+use crate::{Batch, INLINE_MAX, Op, PutMode};
 use bytes::Bytes;
 use std::io::{self, Read};
 
-/// The batch without conditions: what holds is a plain deletion, what does not is left out. An error names its key.
+/// The batch without conditions: what holds is a plain change, a deletion whose condition does not is left out. An error
+/// names its key.
 pub(super) fn resolve(disk: &Disk, batch: Batch) -> Result<Batch, (String, io::Error)> {
     let mut ops = Vec::with_capacity(batch.ops.len());
     for op in batch.ops {
@@ -17,6 +18,11 @@ pub(super) fn resolve(disk: &Disk, batch: Batch) -> Result<Batch, (String, io::E
             Op::DeleteTreeIf { prefix, key, expected } => match value(disk, &ops, &key) {
                 Ok(found) if found.as_ref() == Some(&expected) => ops.push(Op::DeleteTree { prefix }),
                 Ok(_) => {}
+                Err(error) => return Err((key, error)),
+            },
+            Op::Put { key, data, mode: PutMode::Create } => match value(disk, &ops, &key) {
+                Ok(None) => ops.push(Op::Put { key, data, mode: PutMode::Replace }),
+                Ok(Some(_)) => return Err((key, io::ErrorKind::AlreadyExists.into())),
                 Err(error) => return Err((key, error)),
             },
             other => ops.push(other),

@@ -89,9 +89,14 @@ impl Disk {
 
     /// Opens without touching the device: `EAGAIN` when the path is not in the kernel's cache.
     pub(super) fn open_cached(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        self.open_cached_in(&self.root, path, flags)
+    }
+
+    /// The same below a directory that is open.
+    pub(super) fn open_cached_in(&self, dir: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         // openat2 refuses flags that mean nothing together with O_PATH.
         let flags = flags | OFlags::CLOEXEC;
-        sys::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::CACHED)
+        sys::openat2(dir, path, flags, Mode::empty(), ResolveFlags::CACHED)
     }
 
     pub(super) fn stat(&self, path: &str) -> rustix::io::Result<sys::Stat> {
@@ -169,6 +174,20 @@ impl Disk {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         sys::renameat(&self.root, from, &self.root, to)?;
+        self.record(|| DiskEvent::Rename { from: from.to_owned(), to: to.to_owned() });
+        Ok(())
+    }
+
+    /// The same, but not over what is there already.
+    pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        match sys::renameat_with(&self.root, from, &self.root, to, sys::RenameFlags::NOREPLACE) {
+            // Network file systems know no such flag. A link never goes over anything either.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                sys::linkat(&self.root, from, &self.root, to, AtFlags::empty())?;
+                sys::unlinkat(&self.root, from, AtFlags::empty())?;
+            }
+            other => other?,
+        }
         self.record(|| DiskEvent::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }

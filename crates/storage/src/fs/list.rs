@@ -78,7 +78,7 @@ fn is_missing(disk: &Disk) -> bool {
     disk.verify_missing(std::io::ErrorKind::NotFound.into()).kind() == std::io::ErrorKind::NotFound
 }
 
-fn read_names(disk: &Disk, prefix: &str, dir: &std::os::fd::OwnedFd) -> std::io::Result<Names> {
+pub(super) fn read_names(disk: &Disk, prefix: &str, dir: &std::os::fd::OwnedFd) -> std::io::Result<Names> {
     let mut builder = NamesBuilder::default();
     for entry in sys::Dir::read_from(dir)? {
         let entry = entry?;

@@ -10,15 +10,16 @@ mod condition;
 mod disk;
 mod journal;
 mod list;
-mod locks;
 mod members;
+mod oldest;
 mod read;
 mod tree;
 mod writer;
 
 pub use disk::{DiskEvent, Observer};
 
-use crate::driver::check_key;
+use crate::driver::{check_key, levels_below};
+use crate::locks::KeyLocks;
 use crate::{
     Batch, Driver, Error, ErrorKind, Eventually, INLINE_MAX, ListPage, Object, Op, Result, Stat, Task, Writer,
 };
@@ -30,7 +31,7 @@ use members::Members;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Long enough that a burst is synced to the tree once, short enough that a replay takes a moment.
 const JOURNAL_AGE_MAX: Duration = Duration::from_secs(10);
@@ -78,8 +79,9 @@ struct Shared {
     listings: list::Listings,
     /// `None`: read only.
     changes: Option<Arc<Changes>>,
-    locks: Arc<locks::KeyLocks>,
+    locks: Arc<KeyLocks>,
     read_only: bool,
+    is_network: bool,
 }
 
 impl FsDriver {
@@ -98,6 +100,7 @@ impl FsDriver {
             create_root(root).map_err(wrap("create data folder"))?;
         }
         let disk = Arc::new(Disk::open(root, options.observer).map_err(wrap("open data folder"))?);
+        let is_network = disk.is_network();
         let changes = if options.read_only {
             if let Err(error) = journal::warn_of_logs(&disk) {
                 tracing::warn!(%error, "cannot tell whether the data folder was closed in order");
@@ -107,15 +110,16 @@ impl FsDriver {
             check_writable(root).map_err(wrap("write to data folder"))?;
             let repair = |turn: &_, alone| journal::recover(&disk, turn, alone);
             let members = Members::join(&disk, options.wait_max, repair).map_err(wrap("join or repair data folder"))?;
-            let journal = (!disk.is_network()).then(|| Journal::new(Arc::clone(&disk), options.journal_age_max));
+            let journal = (!is_network).then(|| Journal::new(Arc::clone(&disk), options.journal_age_max));
             Some(Arc::new(Changes::new(Arc::clone(&disk), members, journal)))
         };
         let shared = Shared {
             disk,
             listings: list::Listings::new(),
             changes,
-            locks: locks::KeyLocks::new(),
+            locks: KeyLocks::new(),
             read_only: options.read_only,
+            is_network,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -171,6 +175,33 @@ impl Driver for FsDriver {
             Some(answer) => Eventually::ready(answer),
             None => Eventually::Pending(self.blocking(key, move |shared, key| read::get(&shared.disk, key, max))),
         }
+    }
+
+    fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>> {
+        match check_key(key).err().map(Err).or_else(|| read::read_cached(&self.shared.disk, key, max)) {
+            Some(answer) => Eventually::ready(answer),
+            None => Eventually::Pending(self.blocking(key, move |shared, key| read::read(&shared.disk, key, max))),
+        }
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        prefix: &'a str,
+        likely: &'a str,
+        max: usize,
+    ) -> Eventually<'a, Result<Option<SystemTime>>> {
+        let (levels, name) = match levels_below(prefix, likely) {
+            Ok((levels, name)) => (levels, name.to_owned()),
+            Err(error) => return Eventually::ready(Err(error)),
+        };
+        // Servers of network file systems count links as they like.
+        if !self.shared.is_network
+            && let Some(only) = oldest::only_cached(&self.shared.disk, prefix, likely)
+        {
+            return Eventually::ready(Ok(Some(only)));
+        }
+        let work = move |shared: &Shared, prefix: &str| oldest::oldest(&shared.disk, prefix, levels, &name, max);
+        Eventually::Pending(self.blocking(prefix, work))
     }
 
     fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
@@ -252,6 +283,10 @@ impl Driver for FsDriver {
 
     fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
         self.blocking(handle, writer::discard)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.changes.as_ref().is_none_or(|changes| !changes.is_alone())
     }
 
     fn probe(&self) -> Task<'_, ()> {

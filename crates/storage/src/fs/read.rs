@@ -7,6 +7,7 @@ use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,9 +18,7 @@ const STACK_BYTES: usize = 4096;
 /// The answer, or `None` when the device would have to be asked.
 pub(super) fn stat_cached(disk: &Disk, key: &str) -> Option<Result<Stat>> {
     match disk.open_cached(key, OFlags::PATH) {
-        Ok(file) => {
-            Some(rustix::fs::fstat(&file).map_err(io::Error::from).and_then(|s| to_stat(&s)).map_err(wrap("stat", key)))
-        }
+        Ok(file) => Some(stat_of(&file).map_err(wrap("stat", key))),
         Err(error) => cached_error(disk, "stat", key, error).map(Err),
     }
 }
@@ -32,23 +31,36 @@ pub(super) fn stat(disk: &Disk, key: &str) -> Result<Stat> {
 }
 
 pub(super) fn get_cached(disk: &Disk, key: &str, max: usize) -> Option<Result<Bytes>> {
+    match disk.open_cached(key, OFlags::RDONLY) {
+        Ok(file) => content_cached(&file, key, max),
+        Err(error) => cached_error(disk, "read", key, error).map(Err),
+    }
+}
+
+/// An object is replaced, never changed: what was opened stays what it is.
+pub(super) fn read_cached(disk: &Disk, key: &str, max: usize) -> Option<Result<(Stat, Bytes)>> {
     let file = match disk.open_cached(key, OFlags::RDONLY) {
         Ok(file) => file,
         Err(error) => return cached_error(disk, "read", key, error).map(Err),
     };
+    let content = content_cached(&file, key, max)?;
+    Some(content.and_then(|content| Ok((stat_of(&file).map_err(wrap("read", key))?, content))))
+}
+
+fn content_cached(file: &OwnedFd, key: &str, max: usize) -> Option<Result<Bytes>> {
     let mut stack = [0; STACK_BYTES];
-    let read = rustix::io::preadv2(&file, &mut [IoSliceMut::new(&mut stack)], 0, ReadWriteFlags::NOWAIT);
+    let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut stack)], 0, ReadWriteFlags::NOWAIT);
     match read {
         Ok(count) if count < STACK_BYTES => {
             Some(if count > max { Err(too_large(key)) } else { Ok(Bytes::copy_from_slice(&stack[..count])) })
         }
         Ok(_) => {
-            let size = rustix::fs::fstat(&file).ok().and_then(|stat| usize::try_from(stat.st_size).ok())?;
+            let size = rustix::fs::fstat(file).ok().and_then(|stat| usize::try_from(stat.st_size).ok())?;
             if size > max {
                 return Some(Err(too_large(key)));
             }
             let mut data = vec![0; size];
-            let read = rustix::io::preadv2(&file, &mut [IoSliceMut::new(&mut data)], 0, ReadWriteFlags::NOWAIT);
+            let read = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut data)], 0, ReadWriteFlags::NOWAIT);
             (read == Ok(size)).then(|| Ok(data.into()))
         }
         // Directories say so here; everything else is asked again on the blocking pool.
@@ -58,12 +70,16 @@ pub(super) fn get_cached(disk: &Disk, key: &str, max: usize) -> Option<Result<By
 }
 
 pub(super) fn get(disk: &Disk, key: &str, max: usize) -> Result<Bytes> {
-    let object = open(disk, key)?;
-    let ObjectBody::File(file) = object.body else { return Err(too_large(key)) };
-    let size = usize::try_from(object.size).ok().filter(|size| *size <= max).ok_or_else(|| too_large(key))?;
+    Ok(read(disk, key, max)?.1)
+}
+
+pub(super) fn read(disk: &Disk, key: &str, max: usize) -> Result<(Stat, Bytes)> {
+    let file: File = open_file(disk, key)?.into();
+    let stat = stat_of(&file).map_err(wrap("open", key))?;
+    let size = usize::try_from(stat.size).ok().filter(|size| *size <= max).ok_or_else(|| too_large(key))?;
     let mut data = vec![0; size];
     file.read_exact_at(&mut data, 0).map_err(wrap("read", key))?;
-    Ok(data.into())
+    Ok((stat, data.into()))
 }
 
 pub(super) fn open_cached(disk: &Disk, key: &str) -> Option<Result<Object>> {
@@ -74,13 +90,19 @@ pub(super) fn open_cached(disk: &Disk, key: &str) -> Option<Result<Object>> {
 }
 
 pub(super) fn open(disk: &Disk, key: &str) -> Result<Object> {
-    let file = disk.open_file(key).map_err(|error| Error::io("open", key, disk.verify_missing(error.into())))?;
-    to_object(key, file.into())
+    to_object(key, open_file(disk, key)?.into())
+}
+
+fn open_file(disk: &Disk, key: &str) -> Result<OwnedFd> {
+    disk.open_file(key).map_err(|error| Error::io("open", key, disk.verify_missing(error.into())))
+}
+
+pub(super) fn stat_of(file: impl AsFd) -> io::Result<Stat> {
+    to_stat(&rustix::fs::fstat(file)?)
 }
 
 fn to_object(key: &str, file: File) -> Result<Object> {
-    let stat =
-        rustix::fs::fstat(&file).map_err(io::Error::from).and_then(|s| to_stat(&s)).map_err(wrap("open", key))?;
+    let stat = stat_of(&file).map_err(wrap("open", key))?;
     Ok(Object { size: stat.size, body: ObjectBody::File(Arc::new(file)) })
 }
 

@@ -11,21 +11,25 @@ use std::time::{Duration, SystemTime};
 const TRIES: usize = 4;
 
 /// How a change comes to the tree.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Way {
-    /// Everything is durable on return, for file systems without a journal of ours.
-    Synced,
+    /// Everything is durable on return, for file systems without a journal of ours. All files of a batch carry this time.
+    Synced(SystemTime),
     /// The journal has it, under this id.
     Logged(u64),
 }
 
 impl Way {
     /// Files carry the time of their record, so that a replay can tell what is younger.
-    fn time(self) -> Option<SystemTime> {
+    fn time(self) -> SystemTime {
         match self {
-            Self::Synced => None,
-            Self::Logged(id) => Some(record_time(id)),
+            Self::Synced(time) => time,
+            Self::Logged(id) => record_time(id),
         }
+    }
+
+    fn is_synced(self) -> bool {
+        matches!(self, Self::Synced(_))
     }
 }
 
@@ -73,7 +77,7 @@ fn put_together(disk: &Disk, ops: &[Op], way: Way) -> io::Result<usize> {
 
 /// Carries out one change.
 pub(super) fn apply(disk: &Disk, op: &Op, way: Way) -> io::Result<()> {
-    let sync = way == Way::Synced;
+    let sync = way.is_synced();
     match op {
         Op::Put { key, data, mode } => put(disk, key, data, *mode, way),
         Op::Delete { key } => {
@@ -92,7 +96,7 @@ pub(super) fn apply(disk: &Disk, op: &Op, way: Way) -> io::Result<()> {
 }
 
 fn put(disk: &Disk, key: &str, data: &Bytes, mode: PutMode, way: Way) -> io::Result<()> {
-    let sync = way == Way::Synced;
+    let sync = way.is_synced();
     if mode == PutMode::Keep && is_kept(disk, key, data)? {
         return if sync { disk.sync_dirs(parent(key)) } else { Ok(()) };
     }
@@ -100,9 +104,10 @@ fn put(disk: &Disk, key: &str, data: &Bytes, mode: PutMode, way: Way) -> io::Res
     for _ in 0..TRIES {
         last = match first_missing(disk, parent(key))? {
             Some(top) if !sync => put_with_dirs(disk, &[(key.to_owned(), data.clone())], top, way),
-            _ => put_file(disk, key, data, way),
+            _ => put_file(disk, key, data, mode, way),
         };
         match &last {
+            Err(error) if mode == PutMode::Create && error.kind() == io::ErrorKind::AlreadyExists => return last,
             Err(error) if is_race(error) => disk.make_dirs(parent(key))?,
             _ => return last,
         }
@@ -132,18 +137,20 @@ fn first_missing<'a>(disk: &Disk, dir: &'a str) -> io::Result<Option<&'a str>> {
     Ok(missing)
 }
 
-fn put_file(disk: &Disk, key: &str, data: &[u8], way: Way) -> io::Result<()> {
-    let sync = way == Way::Synced;
+fn put_file(disk: &Disk, key: &str, data: &[u8], mode: PutMode, way: Way) -> io::Result<()> {
+    let sync = way.is_synced();
     if sync {
         disk.make_dirs(parent(key))?;
     }
     let temp = disk.temp();
     let file = disk.write_new(&temp, data)?;
-    let finished = match way.time() {
-        Some(time) => disk.set_modified(&file, &temp, time),
-        None => disk.sync_file(&file, &temp),
+    let dated = disk.set_modified(&file, &temp, way.time());
+    let finished = if sync { dated.and_then(|()| disk.sync_file(&file, &temp)) } else { dated };
+    let publish = || match mode {
+        PutMode::Create => disk.rename_new(&temp, key),
+        PutMode::Replace | PutMode::Keep => disk.rename(&temp, key),
     };
-    let published = finished.and_then(|()| disk.rename(&temp, key));
+    let published = finished.and_then(|()| publish());
     if published.is_err() {
         drop(disk.remove(&temp));
         return published;
@@ -174,9 +181,7 @@ fn build_aside(disk: &Disk, files: &[(String, Bytes)], top: &str, temp: &str, wa
         }
         let file = disk.create(&path, OFlags::empty())?;
         disk.write_at(&file, &path, 0, data)?;
-        if let Some(time) = way.time() {
-            disk.set_modified(&file, &path, time)?;
-        }
+        disk.set_modified(&file, &path, way.time())?;
     }
     Ok(())
 }

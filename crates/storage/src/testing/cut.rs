@@ -4,6 +4,7 @@ use crate::{Batch, Buffer, Driver, Error, ErrorKind, Eventually, ListPage, Objec
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 /// Wraps a driver; clones of the wrapped one see what was left behind.
 pub struct CutDriver<D> {
@@ -52,6 +53,19 @@ impl<D: Driver> Driver for CutDriver<D> {
         self.alive().map_or_else(|error| Eventually::ready(Err(error)), |()| self.inner.get(key, max))
     }
 
+    fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>> {
+        self.alive().map_or_else(|error| Eventually::ready(Err(error)), |()| self.inner.read(key, max))
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        prefix: &'a str,
+        likely: &'a str,
+        max: usize,
+    ) -> Eventually<'a, Result<Option<SystemTime>>> {
+        self.alive().map_or_else(|error| Eventually::ready(Err(error)), |()| self.inner.oldest(prefix, likely, max))
+    }
+
     fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
         self.alive().map_or_else(|error| Eventually::ready(Err(error)), |()| self.inner.open(key))
     }
@@ -92,6 +106,10 @@ impl<D: Driver> Driver for CutDriver<D> {
             step(&self.left)?;
             self.inner.discard(handle).await
         })
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
     }
 
     fn probe(&self) -> Task<'_, ()> {

@@ -7,13 +7,17 @@ pub use cut::CutDriver;
 
 use crate::{Batch, BufferPool, Driver, ErrorKind, INLINE_MAX, ObjectBody, Writer};
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Runs the whole suite against an empty driver.
 pub async fn conformance(driver: Arc<dyn Driver>) {
     small_objects(&*driver).await;
     keys_are_checked(&*driver).await;
     batches(&*driver).await;
+    creations(&driver).await;
+    times(&*driver).await;
     lists(&*driver).await;
     large_objects(&*driver).await;
     suspended_objects(&*driver).await;
@@ -30,6 +34,10 @@ async fn read(driver: &dyn Driver, key: &str) -> Bytes {
             std::os::unix::fs::FileExt::read_exact_at(&*file, &mut data, 0).unwrap();
             data.into()
         }
+        ObjectBody::Remote(remote) => {
+            let chunks: Vec<Bytes> = remote.read(0..object.size).try_collect().await.unwrap();
+            chunks.concat().into()
+        }
     }
 }
 
@@ -40,25 +48,29 @@ async fn names(driver: &dyn Driver, prefix: &str, after: &str, limit: usize) -> 
 }
 
 async fn small_objects(driver: &dyn Driver) {
-    let missing = driver.get("small/none", 10).await.unwrap_err();
-    assert_eq!(missing.kind, ErrorKind::NotFound);
     assert_eq!(driver.stat("small/none").await.unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(driver.open("small/none").await.unwrap_err().kind, ErrorKind::NotFound);
     for size in [0, 1, 4095, 4096, 4097, 100_000] {
         let data = Bytes::from(vec![b'x'; size]);
         driver.apply(Batch::new().put("small/a", data.clone())).await.unwrap();
         assert_eq!(driver.get("small/a", 100_000).await.unwrap(), data);
-        assert_eq!(driver.stat("small/a").await.unwrap().size, size as u64);
+        let stat = driver.stat("small/a").await.unwrap();
+        assert_eq!(stat.size, size as u64);
+        assert_eq!(driver.read("small/a", 100_000).await.unwrap(), (stat, data.clone()));
         assert_eq!(read(driver, "small/a").await, data);
     }
     assert_eq!(driver.get("small/a", 99_999).await.unwrap_err().kind, ErrorKind::TooLarge);
-    assert_eq!(driver.get("small", 10).await.unwrap_err().kind, ErrorKind::NotFound);
-    assert_eq!(driver.get("small/a/b", 10).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(driver.read("small/a", 99_999).await.unwrap_err().kind, ErrorKind::TooLarge);
+    for missing in ["small/none", "small", "small/a/b"] {
+        assert_eq!(driver.get(missing, 10).await.unwrap_err().kind, ErrorKind::NotFound, "{missing}");
+        assert_eq!(driver.read(missing, 10).await.unwrap_err().kind, ErrorKind::NotFound, "{missing}");
+    }
 }
 
 async fn keys_are_checked(driver: &dyn Driver) {
     for key in ["", "/", "a/", "/a", "a//b", "..", "a/../b", "a/./b", "a\0b"] {
         assert_eq!(driver.get(key, 10).await.unwrap_err().kind, ErrorKind::InvalidKey, "{key}");
+        assert_eq!(driver.read(key, 10).await.unwrap_err().kind, ErrorKind::InvalidKey, "{key}");
         let put = driver.apply(Batch::new().put(key, "x")).await;
         assert_eq!(put.unwrap_err().kind, ErrorKind::InvalidKey, "{key}");
     }
@@ -88,6 +100,73 @@ async fn batches(driver: &dyn Driver) {
     let too_large = driver.apply(Batch::new().put("b/4/x", vec![0; INLINE_MAX + 1])).await;
     assert_eq!(too_large.unwrap_err().kind, ErrorKind::TooLarge);
     assert_eq!(names(driver, "b/2/y", "", 10).await.0, [("z".to_owned(), false)]);
+}
+
+async fn modified(driver: &dyn Driver, key: &str) -> SystemTime {
+    driver.stat(key).await.unwrap().modified
+}
+
+/// Puts until the clock of the driver has moved on.
+async fn put_later(driver: &dyn Driver, key: &str, than: SystemTime) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        driver.apply(Batch::new().put(key, "x")).await.unwrap();
+        if modified(driver, key).await > than {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the clock of the driver stands still");
+    }
+}
+
+async fn times(driver: &dyn Driver) {
+    let oldest = async |max| driver.oldest("t/index", "t/index/b/2/link", max).await.unwrap();
+    assert_eq!(oldest(10).await, None);
+    driver.apply(Batch::new().put("t/current", "x").put("t/index/b/2/link", "x").put("t/other", "x")).await.unwrap();
+    let first = modified(driver, "t/index/b/2/link").await;
+    for same in ["t/current", "t/other"] {
+        assert_eq!(modified(driver, same).await, first, "what changes together has one time");
+    }
+    assert_eq!(oldest(10).await, Some(first));
+    put_later(driver, "t/index/a/3/link", first).await;
+    put_later(driver, "t/index/b/1/link", modified(driver, "t/index/a/3/link").await).await;
+    assert_eq!(oldest(3).await, Some(first));
+    assert_eq!(oldest(2).await, Some(modified(driver, "t/index/a/3/link").await), "more were looked at than allowed");
+    let absent = driver.oldest("t/index", "t/index/c/4/link", 10).await.unwrap();
+    assert_eq!(absent, Some(first), "what is likely need not be there");
+    driver.apply(Batch::new().keep("t/index/b/2/link", "x").put("t/index/b/link", "x")).await.unwrap();
+    assert_eq!(oldest(10).await, Some(first));
+    driver.apply(Batch::new().delete_tree("t/index/b/2")).await.unwrap();
+    assert_eq!(oldest(10).await, Some(modified(driver, "t/index/a/3/link").await));
+    let elsewhere = driver.oldest("t/index", "t/indexes/b/2/link", 10).await;
+    assert_eq!(elsewhere.unwrap_err().kind, ErrorKind::InvalidKey);
+}
+
+async fn creations(driver: &Arc<dyn Driver>) {
+    driver
+        .apply(Batch::new().put("create/before", "1").create("create/a/b/x", "1").put("create/y", "1"))
+        .await
+        .unwrap();
+    let batch = Batch::new().delete("create/before").create("create/a/b/x", "2").put("create/z", "2");
+    assert_eq!(driver.apply(batch).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(&driver.get("create/a/b/x", 10).await.unwrap()[..], b"1");
+    assert!(driver.get("create/z", 10).await.is_err(), "what comes after the conflict happened");
+    driver.apply(Batch::new().delete("create/a/b/x").create("create/a/b/x", "3")).await.unwrap();
+    assert_eq!(&driver.get("create/a/b/x", 10).await.unwrap()[..], b"3");
+    for round in 0..20 {
+        let key = format!("create/race/{round}/x");
+        let racers = (0..4).map(|racer| {
+            let (driver, batch) = (Arc::clone(driver), Batch::new().create(key.clone(), racer.to_string()));
+            tokio::spawn(async move { (racer, driver.apply(batch).await) })
+        });
+        let mut winner = None;
+        for racer in racers.collect::<Vec<_>>() {
+            match racer.await.unwrap() {
+                (racer, Ok(())) => assert_eq!(winner.replace(racer), None, "two have made {key}"),
+                (_, Err(error)) => assert_eq!(error.kind, ErrorKind::Conflict),
+            }
+        }
+        assert_eq!(driver.get(&key, 10).await.unwrap(), winner.expect("somebody has made it").to_string());
+    }
 }
 
 async fn lists(driver: &dyn Driver) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use storage::fs::{FsDriver, FsOptions};
 use storage::testing::conformance;
 use storage::{Batch, Driver, ErrorKind, Eventually, ListPage, Object, Result, Stat, Task, Writer};
@@ -32,6 +32,19 @@ impl Driver for InTurn {
         self.next().get(key, max)
     }
 
+    fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>> {
+        self.next().read(key, max)
+    }
+
+    fn oldest<'a>(
+        &'a self,
+        prefix: &'a str,
+        likely: &'a str,
+        max: usize,
+    ) -> Eventually<'a, Result<Option<SystemTime>>> {
+        self.next().oldest(prefix, likely, max)
+    }
+
     fn open<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Object>> {
         Driver::open(self.next(), key)
     }
@@ -54,6 +67,10 @@ impl Driver for InTurn {
 
     fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
         self.next().discard(handle)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.next().is_shared()
     }
 
     fn probe(&self) -> Task<'_, ()> {
@@ -92,8 +109,10 @@ async fn a_log_is_used_only_while_alone() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(&dir);
     assert_eq!(logs(dir.path()), 0);
+    assert!(first.is_shared(), "who has not tried cannot know");
     first.apply(Batch::new().put("tag", "1")).await.unwrap();
     assert_eq!(logs(dir.path()), 1);
+    assert!(!first.is_shared());
     // What is under way while the other one joins is neither lost nor refused.
     let writing = tokio::spawn({
         let first = Arc::clone(&first);
@@ -106,6 +125,7 @@ async fn a_log_is_used_only_while_alone() {
     });
     let second = open(&dir);
     assert_eq!(logs(dir.path()), 0, "joined while another one has a log");
+    assert!(first.is_shared() && second.is_shared());
     second.apply(Batch::new().put("tag", "2")).await.unwrap();
     writing.await.unwrap();
     assert_eq!(&first.get("tag", 10).await.unwrap()[..], b"2");
@@ -115,6 +135,7 @@ async fn a_log_is_used_only_while_alone() {
     second.close().await.unwrap();
     assert_eq!(second.apply(Batch::new().put("a", "1")).await.unwrap_err().kind, ErrorKind::Unavailable);
     put_until_logged(&first, dir.path()).await;
+    assert!(!first.is_shared());
     let third = open(&dir);
     assert_eq!(logs(dir.path()), 0);
     first.close().await.unwrap();

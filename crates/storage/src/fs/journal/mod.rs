@@ -19,9 +19,9 @@ mod segment;
 pub(super) use recover::{recover, warn_of_logs};
 
 use super::disk::{Disk, TEMP, parent};
-use super::locks::Held;
 use super::members::Turn;
 use super::tree;
+use crate::locks::Held;
 use crate::{Batch, Error, ErrorKind, Op, Result};
 use segment::Segment;
 use std::collections::{HashSet, VecDeque};

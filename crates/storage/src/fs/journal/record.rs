@@ -26,7 +26,8 @@ pub(super) fn encode(out: &mut Vec<u8>, epoch: u64, id: u64, batch: &Batch) {
         out.extend_from_slice(&u32::try_from(batch.ops.len()).unwrap_or(u32::MAX).to_le_bytes());
         for op in &batch.ops {
             let (kind, data): (u8, &[u8]) = match op {
-                Op::Put { data, mode: PutMode::Replace, .. } => (1, data),
+                // Whether something was there is decided before a batch comes here.
+                Op::Put { data, mode: PutMode::Replace | PutMode::Create, .. } => (1, data),
                 Op::Put { data, mode: PutMode::Keep, .. } => (2, data),
                 Op::Delete { .. } => (3, &[]),
                 Op::DeleteTree { .. } => (4, &[]),

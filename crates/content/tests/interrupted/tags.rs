@@ -1,0 +1,184 @@
+//! What is told of a tag, and of what hangs on it.
+
+use crate::changes::image;
+use crate::world::{bytes, manifest, open, other, push_blob, push_manifest, push_manifest_to, repo, tag};
+use content::{Error, Settings, Store, TagState};
+use oci::Digest;
+use std::sync::Arc;
+use std::time::Instant;
+use storage::fs::{FsDriver, FsOptions};
+use storage::memory::MemoryDriver;
+use storage::{Batch, Driver};
+
+const TAG: &str = "docker/registry/v2/repositories/team/app/_manifests/tags/v1";
+
+fn on_files(folder: &tempfile::TempDir) -> Arc<FsDriver> {
+    Arc::new(FsDriver::open(FsOptions::new(folder.path())).unwrap())
+}
+
+async fn state(store: &Store) -> TagState {
+    store.tag_state(repo(), tag("v1")).await.unwrap()
+}
+
+async fn push(store: &Store, number: usize) {
+    push_manifest(store, &image(number), None, &["v1"]).await.unwrap();
+}
+
+async fn ages(store: &Arc<Store>) {
+    push_blob(store, repo(), &bytes(0, 10)).await.unwrap();
+    push(store, 0).await;
+    let first = state(store).await;
+    assert_eq!((first.digest, first.created), (Digest::sha256(&image(0)), first.pushed));
+    for number in 1..5 {
+        let before = state(store).await;
+        push(store, number).await;
+        let moved = state(store).await;
+        assert_eq!((moved.digest, moved.created), (Digest::sha256(&image(number)), first.created));
+        assert!(moved.pushed > before.pushed);
+    }
+    push(store, 4).await;
+    push(store, 0).await;
+    assert_eq!(state(store).await.created, first.created);
+    store.tag_delete(repo(), tag("v1")).await.unwrap();
+    assert!(matches!(store.tag_state(repo(), tag("v1")).await, Err(Error::ManifestUnknown)));
+    push(store, 0).await;
+    let again = state(store).await;
+    assert!(again.created > first.created && again.created == again.pushed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_has_its_age_until_it_is_removed() {
+    ages(&open(MemoryDriver::default())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let alone = on_files(&folder);
+    ages(&Store::new(Arc::clone(&alone) as Arc<dyn Driver>, Settings::default())).await;
+    assert!(!alone.is_shared());
+    let folder = tempfile::tempdir().unwrap();
+    let [first, _second] = [on_files(&folder), on_files(&folder)];
+    ages(&Store::new(Arc::clone(&first) as Arc<dyn Driver>, Settings::default())).await;
+    assert!(first.is_shared());
+}
+
+/// Registries that share the tree write the links one after the other, and not all keep a history.
+#[tokio::test]
+async fn ages_of_tags_of_others() {
+    let driver = MemoryDriver::default();
+    let store = open(driver.clone());
+    let (one, two) = (Digest::sha256(b"1"), Digest::sha256(b"2"));
+    let index = |digest: &Digest| format!("{TAG}/index/sha256/{}/link", digest.hex().as_str());
+    let put = async |key: String, digest: &Digest| {
+        let before = std::time::SystemTime::now();
+        while std::time::SystemTime::now() <= before {}
+        driver.apply(Batch::new().put(key.clone(), digest.to_string())).await.unwrap();
+        driver.stat(&key).await.unwrap().modified
+    };
+    let current = put(format!("{TAG}/current/link"), &one).await;
+    assert_eq!(state(&store).await, TagState { digest: one, pushed: current, created: current });
+    let first = put(index(&one), &one).await;
+    assert_eq!(state(&store).await, TagState { digest: one, pushed: first, created: first });
+    let current = put(format!("{TAG}/current/link"), &two).await;
+    put(index(&two), &two).await;
+    assert_eq!(state(&store).await, TagState { digest: two, pushed: current, created: first });
+    for damaged in ["", "sha256:12", &"x".repeat(300)] {
+        driver.apply(Batch::new().put(format!("{TAG}/current/link"), damaged.to_owned())).await.unwrap();
+        assert!(matches!(store.tag_state(repo(), tag("v1")).await, Err(Error::ManifestUnknown)), "{damaged}");
+    }
+}
+
+#[tokio::test]
+async fn small_blobs_are_whole_or_unknown() {
+    let driver = MemoryDriver::default();
+    let store = open(driver.clone());
+    let content = bytes(1, 1000);
+    let digest = push_blob(&store, repo(), &content).await.unwrap();
+    assert_eq!(store.blob_small(repo(), digest, 1000).await.unwrap(), content);
+    let unknown = async |repo, max| matches!(store.blob_small(repo, digest, max).await, Err(Error::BlobUnknown));
+    assert!(unknown(repo(), 999).await, "too long");
+    assert!(unknown(other(), 1000).await, "of another repository");
+    let hex = digest.hex();
+    let data = format!("docker/registry/v2/blobs/sha256/{}/{}/data", &hex.as_str()[..2], hex.as_str());
+    driver.apply(Batch::new().put(data.clone(), bytes(2, 1000))).await.unwrap();
+    assert!(unknown(repo(), 1000).await, "damaged");
+    driver.apply(Batch::new().delete(data)).await.unwrap();
+    assert!(unknown(repo(), 1000).await, "gone");
+}
+
+#[tokio::test]
+async fn referrers_are_counted_once() {
+    let store = open(MemoryDriver::default());
+    push_blob(&store, repo(), &bytes(0, 10)).await.unwrap();
+    let subject = push_manifest(&store, &image(0), None, &["v1"]).await.unwrap();
+    let count = async || store.referrer_count(repo(), subject).await.unwrap();
+    assert_eq!(count().await, 0);
+    let mut listed = vec![];
+    for filler in 0..3 {
+        let referrer = manifest(&bytes(0, 10), Some(subject), filler);
+        listed.push(push_manifest(&store, &referrer, None, &[]).await.unwrap());
+    }
+    assert_eq!(count().await, 3);
+    // A client of the old scheme lists one that we know and one that came without a record.
+    let children = [listed[0], Digest::sha256(b"of an older registry")];
+    let children = children.map(|digest| {
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        serde_json::json!({ "mediaType": media_type, "digest": digest.to_string(), "size": 1 })
+    });
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": children
+    });
+    let fallback = subject.to_string().replace(':', "-");
+    push_manifest(&store, &index.to_string().into(), None, &[&fallback]).await.unwrap();
+    assert_eq!(count().await, 4);
+    store.manifest_delete(repo(), listed[1]).await.unwrap();
+    assert_eq!(count().await, 3);
+}
+
+/// What this process has used so far, in milliseconds.
+fn processor_time() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+}
+
+/// How long the state of very many tags takes: run it with `HOMEPORT_TAGS=50000`, optimised and with `--ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn the_state_of_many_tags() {
+    const PER_REPOSITORY: usize = 250;
+    let count: usize = std::env::var("HOMEPORT_TAGS").ok().and_then(|text| text.parse().ok()).unwrap_or(5000);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(on_files(&folder), Settings::default());
+    let name = |index: usize| (format!("team/r{}", index / PER_REPOSITORY), format!("v{}", index % PER_REPOSITORY));
+    for moves in [1, 2] {
+        let mut pushes = tokio::task::JoinSet::new();
+        for first in (0..count).step_by(PER_REPOSITORY) {
+            let store = Arc::clone(&store);
+            pushes.spawn(async move {
+                for index in first..count.min(first + PER_REPOSITORY) {
+                    let (name, text) = name(index);
+                    let name = oci::RepoName::parse(&name).unwrap();
+                    push_blob(&store, name, &bytes(0, 10)).await.unwrap();
+                    push_manifest_to(&store, name, &image(moves), None, &[&text]).await.unwrap();
+                }
+            });
+        }
+        pushes.join_all().await;
+        for round in 0..3 {
+            let (start, worked) = (Instant::now(), processor_time());
+            let tasks = (0..2).map(|task| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    for index in (task..count).step_by(2) {
+                        let (name, text) = name(index);
+                        let name = oci::RepoName::parse(&name).unwrap();
+                        store.tag_state(name, tag(&text)).await.unwrap();
+                    }
+                })
+            });
+            for task in tasks.collect::<Vec<_>>() {
+                task.await.unwrap();
+            }
+            let (took, worked) = (start.elapsed(), processor_time() - worked);
+            println!("{count} tags, each pushed {moves} times, round {round}: {took:?}, of the processors {worked} ms");
+        }
+    }
+}
