@@ -1,0 +1,115 @@
+//! Deleting many tags of a namespace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::Action;
+use http::{Response, StatusCode};
+use net::Body;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::delete::{Remover, check, check_switches};
+use super::look;
+use super::options::{DeleteOptions, ListOptions, Match};
+use super::view::View;
+use super::walk::{Entry, Walk};
+use crate::call::Call;
+use crate::respond;
+use crate::status::{self, Failure, Result};
+
+/// Tags that are removed at the same time.
+const TOGETHER: usize = 64;
+/// Shorter than any request may take, so that the client is told how far it came.
+const TIME_MAX: Duration = Duration::from_secs(50);
+
+/// Deletes what is selected of what the caller sees.
+///
+/// # Errors
+/// 403 when some of it may not be deleted by the caller (the rest is); 504 when there is no time left, with the number of
+/// those that are gone.
+pub(crate) async fn delete(call: Call, namespace: &str, body: &[u8]) -> Result<Response<Body>> {
+    let deletion = DeleteOptions::parse(&call.query, body)?;
+    let options = ListOptions::parse(&call.query, Some(namespace), None)?;
+    if options.version_match == Some(Match::Exact) || options.proceed.is_some() {
+        return Err(Failure::bad_request(
+            "deletecollection takes selectors and limit, no continue and no exact version",
+        ));
+    }
+    let view = View { server: Arc::clone(&call.server), caller: call.caller };
+    if let Some(space) = view.namespace(namespace).await? {
+        check_switches(&view, &space)?;
+    }
+    let walk = Walk::new(view.clone(), Arc::new(options.selectors), Some(namespace), None);
+    let remover = Remover::new(&view, call.origin);
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let mut run = Run { view, remover, deletion, gone: 0, kept: 0, allowed: None };
+    run.all(walk, limit, Instant::now() + TIME_MAX).await?;
+    if run.kept > 0 {
+        let message = format!("{} tags were deleted, {} others you may see but not delete", run.gone, run.kept);
+        return Err(Failure::forbidden(message));
+    }
+    Ok(respond::json(StatusCode::OK, &status::success(None, None), call.encoding))
+}
+
+struct Run {
+    view: View,
+    remover: Remover,
+    deletion: DeleteOptions,
+    gone: usize,
+    kept: usize,
+    /// The last repository that was asked about.
+    allowed: Option<(Arc<str>, bool)>,
+}
+
+impl Run {
+    async fn all(&mut self, mut walk: Walk, limit: usize, deadline: Instant) -> Result<()> {
+        let mut left = limit;
+        while left > 0 {
+            let entries = walk.next(TOGETHER.min(left)).await?;
+            if entries.is_empty() {
+                break;
+            }
+            if Instant::now() >= deadline {
+                let message = format!("{} tags were deleted, and others are left; repeat the request", self.gone);
+                return Err(Failure::timeout(&message));
+            }
+            left -= entries.len();
+            self.some(entries).await?;
+        }
+        Ok(())
+    }
+
+    async fn some(&mut self, entries: Vec<Entry>) -> Result<()> {
+        let mut removals = JoinSet::new();
+        for entry in entries {
+            if !self.is_allowed(&entry).await? {
+                self.kept += 1;
+                continue;
+            }
+            if self.deletion.uid.is_some() || self.deletion.version.is_some() {
+                check(&self.deletion, &entry, look::state(&self.view, &entry).await?.as_ref())?;
+            }
+            if !self.deletion.dry_run {
+                let remover = self.remover.clone();
+                removals.spawn(async move { remover.remove(entry).await });
+            }
+        }
+        while let Some(done) = removals.join_next().await {
+            let removed = done.map_err(|error| Failure::internal(error.to_string()))??;
+            self.gone += usize::from(removed);
+        }
+        Ok(())
+    }
+
+    async fn is_allowed(&mut self, entry: &Entry) -> Result<bool> {
+        if let Some((repo, allowed)) = &self.allowed
+            && *repo == entry.repo
+        {
+            return Ok(*allowed);
+        }
+        let allowed = self.view.may(Action::Delete, &entry.repo).await?;
+        self.allowed = Some((Arc::clone(&entry.repo), allowed));
+        Ok(allowed)
+    }
+}

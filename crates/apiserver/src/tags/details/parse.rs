@@ -1,0 +1,137 @@
+//! From a manifest and a configuration to what is shown of them. Nothing in them is trusted to have a form or a size.
+
+use std::collections::BTreeMap;
+
+use oci::{Descriptor, Manifest, media_type};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::{Content, Details, LABELS_MAX, LAYERS_MAX, TEXT_MAX};
+
+/// Configurations that say what an image is for.
+const IMAGE_CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// The configuration is that of an image to run.
+pub(super) fn is_image_config(config: &Descriptor) -> bool {
+    IMAGE_CONFIGS.contains(&media_type::essence(&config.media_type))
+}
+
+/// What the manifest itself says.
+pub(super) fn from_manifest(manifest: &Manifest) -> Details {
+    let mut details = Details { media_type: Some(manifest.media_type.clone()), ..Details::default() };
+    let plain = manifest.artifact_type.is_none()
+        && manifest
+            .config
+            .as_ref()
+            .is_some_and(|config| is_image_config(config) || config.media_type == media_type::OCI_EMPTY);
+    details.artifact_type =
+        manifest.effective_artifact_type().filter(|text| !plain && !text.is_empty()).map(str::to_owned);
+    details.truncated |= details.artifact_type.as_ref().is_some_and(|text| text.len() > TEXT_MAX);
+    details.artifact_type = details.artifact_type.filter(|text| text.len() <= TEXT_MAX);
+    details.truncated |= manifest.layers.len() > LAYERS_MAX;
+    details.layers = manifest.layers.iter().take(LAYERS_MAX).map(content).collect();
+    if let Some(annotations) = &manifest.annotations {
+        let (annotations, cut) = texts(annotations);
+        details.annotations = annotations;
+        details.truncated |= cut;
+    }
+    details.subject = manifest.subject.as_ref().map(content);
+    details
+}
+
+pub(super) fn content(descriptor: &Descriptor) -> Content {
+    let media_type = &descriptor.media_type;
+    Content {
+        media_type: if media_type.len() <= TEXT_MAX { media_type.clone() } else { String::new() },
+        digest: descriptor.digest,
+        size: size(descriptor),
+    }
+}
+
+pub(super) fn size(descriptor: &Descriptor) -> u64 {
+    u64::try_from(descriptor.size).unwrap_or_default()
+}
+
+/// `os/architecture/variant` of a descriptor in an index.
+pub(super) fn platform(raw: Option<&RawValue>) -> String {
+    #[derive(Deserialize)]
+    struct Raw<'a> {
+        #[serde(borrow)]
+        os: Option<&'a RawValue>,
+        #[serde(borrow)]
+        architecture: Option<&'a RawValue>,
+        #[serde(borrow)]
+        variant: Option<&'a RawValue>,
+    }
+    let Some(parsed) = raw.and_then(|raw| serde_json::from_str::<Raw<'_>>(raw.get()).ok()) else {
+        return String::new();
+    };
+    let parts = [parsed.os, parsed.architecture, parsed.variant].map(|part| text(part, &mut false));
+    parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+}
+
+/// Adds what the configuration of an image says.
+pub(super) fn add_config(details: &mut Details, bytes: &[u8]) {
+    #[derive(Deserialize)]
+    struct Raw<'a> {
+        #[serde(borrow)]
+        created: Option<&'a RawValue>,
+        #[serde(borrow)]
+        os: Option<&'a RawValue>,
+        #[serde(borrow)]
+        architecture: Option<&'a RawValue>,
+        #[serde(borrow)]
+        variant: Option<&'a RawValue>,
+        #[serde(borrow)]
+        config: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Inner<'a> {
+        #[serde(rename = "Labels", borrow)]
+        labels: Option<&'a RawValue>,
+    }
+    let Ok(raw) = serde_json::from_slice::<Raw<'_>>(bytes) else {
+        details.problem = Some("the configuration of the image is not valid");
+        return;
+    };
+    let cut = &mut details.truncated;
+    details.image_created_at =
+        text(raw.created, cut).and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(|time| time.to_string());
+    details.os = text(raw.os, cut);
+    details.architecture = text(raw.architecture, cut);
+    details.variant = text(raw.variant, cut);
+    let inner = raw.config.and_then(|config| serde_json::from_str::<Inner<'_>>(config.get()).ok());
+    if let Some(labels) = inner.and_then(|inner| inner.labels) {
+        let (labels, labels_cut) = texts(labels);
+        details.config_labels = labels;
+        details.truncated |= labels_cut;
+    }
+}
+
+/// A text that is there, not empty and not too long.
+fn text(raw: Option<&RawValue>, cut: &mut bool) -> Option<String> {
+    let text: String = value(raw?)?;
+    *cut |= text.len() > TEXT_MAX;
+    Some(text).filter(|text| (1..=TEXT_MAX).contains(&text.len()))
+}
+
+/// The first ones of a map of texts, and whether something is missing.
+fn texts(raw: &RawValue) -> (BTreeMap<String, String>, bool) {
+    let Some(all) = value::<BTreeMap<String, serde_json::Value>>(raw) else { return Default::default() };
+    let (mut kept, mut cut) = (BTreeMap::new(), false);
+    for (key, value) in all {
+        let serde_json::Value::String(value) = value else { continue };
+        if key.len() + value.len() > TEXT_MAX || kept.len() == LABELS_MAX {
+            cut = true;
+        } else {
+            kept.insert(key, value);
+        }
+    }
+    (kept, cut)
+}
+
+fn value<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}

@@ -1,0 +1,143 @@
+//! `resourceVersion`: where in time something is.
+//!
+//! A number of microseconds since 1970, ten bits of origin and one bit that tells the two kinds apart:
+//! * the version of an object, made of the time of its push and of its digest: the same on every replica, and after restarts;
+//! * a position in the changes that one process has seen ([`content::Changes`]), exact there and approximate elsewhere.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use oci::Digest;
+
+const ORIGIN_BITS: u32 = 10;
+const TIME_SHIFT: u32 = ORIGIN_BITS + 1;
+/// The year 2112, and still a positive number to those who take it for a signed one.
+const MICROS_MAX: u64 = (1 << 52) - 1;
+
+/// Which process a position is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin(u16);
+
+impl Origin {
+    /// Only the lowest bits count.
+    pub(crate) fn new(random: u16) -> Self {
+        Self(random & ((1 << ORIGIN_BITS) - 1))
+    }
+}
+
+/// A `resourceVersion`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version(u64);
+
+impl Version {
+    /// Of an object.
+    pub(crate) fn of_object(pushed: SystemTime, digest: &Digest) -> Self {
+        let bytes = digest.as_bytes();
+        // The digest is as good as random in any of its bits.
+        let origin = bytes.first_chunk::<2>().map_or(0, |pair| Origin::new(u16::from_be_bytes(*pair)).0);
+        Self::pack(micros(pushed), origin, 0)
+    }
+
+    /// Of the moment `at` in the changes of a process.
+    pub(crate) fn of_change(at: u64, origin: Origin) -> Self {
+        Self::pack(at, origin.0, 1)
+    }
+
+    /// Of a moment by the clock, as any process sees it.
+    pub(crate) fn of_now(micros: u64) -> Self {
+        Self::pack(micros, 0, 0)
+    }
+
+    fn pack(micros: u64, origin: u16, kind: u64) -> Self {
+        // Zero would mean "any" to clients.
+        Self((micros.clamp(1, MICROS_MAX) << TIME_SHIFT) | (u64::from(origin) << 1) | kind)
+    }
+
+    /// Reads the decimal number; zero is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && *number > 0).map(Self)
+    }
+
+    /// The number itself, for tokens.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Microseconds since 1970.
+    pub(crate) fn micros(self) -> u64 {
+        self.0 >> TIME_SHIFT
+    }
+
+    /// The moment in the changes of the process of this origin, if it is one.
+    pub(crate) fn of(self, origin: Origin) -> Option<u64> {
+        (self.0 & ((1 << TIME_SHIFT) - 1) == (u64::from(origin.0) << 1) | 1).then(|| self.micros())
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<u64> for Version {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// Microseconds since 1970, zero for what was before.
+pub(crate) fn micros(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn texts() {
+        for bad in ["", "0", "-1", "+1", " 1", "1.0", "x", "18446744073709551616", "١"] {
+            assert_eq!(Version::parse(bad), None, "{bad}");
+        }
+        assert_eq!(Version::parse("18446744073709551615").map(Version::number), Some(u64::MAX));
+    }
+
+    #[test]
+    fn strange_times_are_times_too() {
+        let digest = Digest::sha256(b"x");
+        let long_ago = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
+        assert_eq!(Version::of_object(long_ago, &digest).micros(), 1);
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        assert_eq!(Version::of_object(far, &digest).micros(), MICROS_MAX);
+        assert!(i64::try_from(Version::of_object(far, &digest).number()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn positions_come_back(at in 1..MICROS_MAX, mine in any::<u16>(), other in any::<u16>()) {
+            let (mine, other) = (Origin::new(mine), Origin::new(other));
+            let version = Version::parse(&Version::of_change(at, mine).to_string()).unwrap();
+            prop_assert_eq!(version.micros(), at);
+            prop_assert_eq!(version.of(mine), Some(at));
+            prop_assert_eq!(version.of(other), (mine == other).then_some(at));
+        }
+
+        #[test]
+        fn objects_are_never_positions(at in 1..MICROS_MAX, content in any::<[u8; 4]>(), origin in any::<u16>()) {
+            let pushed = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
+            let version = Version::of_object(pushed, &Digest::sha256(&content));
+            prop_assert_eq!(version.micros(), at);
+            prop_assert_eq!(version.of(Origin::new(origin)), None);
+        }
+
+        #[test]
+        fn later_is_larger(at in 1..MICROS_MAX - 1, origins in any::<[u16; 2]>()) {
+            let [one, two] = origins.map(Origin::new);
+            prop_assert!(Version::of_change(at, one) < Version::of_change(at + 1, two));
+        }
+    }
+}

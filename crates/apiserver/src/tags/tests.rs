@@ -1,0 +1,54 @@
+//! The verbs through the whole server.
+
+mod delete;
+mod get;
+mod list;
+mod watch;
+
+use access::Action;
+use serde_json::Value;
+
+use super::{API_VERSION, name};
+use crate::testing::World;
+
+const USER: &str = "alice";
+
+fn all(namespace: Option<&str>) -> String {
+    let base = format!("/apis/{API_VERSION}");
+    match namespace {
+        Some(namespace) => format!("{base}/namespaces/{namespace}/payloadrepositorytags"),
+        None => format!("{base}/payloadrepositorytags"),
+    }
+}
+
+fn one(namespace: &str, repository: &str, tag: &str) -> String {
+    format!("{}/{}", all(Some(namespace)), name::encode(repository, tag))
+}
+
+/// `repository:tag` of each item of a list.
+fn tags(list: &Value) -> Vec<String> {
+    let text = |item: &Value, key: &str| item["status"][key].as_str().unwrap().to_owned();
+    let items = list["items"].as_array().unwrap_or_else(|| panic!("no list: {list}"));
+    items.iter().map(|item| format!("{}:{}", text(item, "repository"), text(item, "tag"))).collect()
+}
+
+/// A world in which the user may read and delete everything of the namespaces.
+async fn world(namespaces: &[&str]) -> World {
+    let world = World::start(namespaces).await;
+    for namespace in namespaces {
+        world.rights.grant(USER, &format!("{namespace}/*"), &[Action::Pull, Action::Delete]);
+    }
+    world
+}
+
+/// The Status of a refusal, which must be one.
+fn refusal(answer: &crate::testing::Answer) -> (u16, String) {
+    let status = answer.json();
+    assert_eq!(
+        (&status["kind"], &status["apiVersion"], &status["status"]),
+        (&"Status".into(), &"v1".into(), &"Failure".into())
+    );
+    assert_eq!(status["code"], answer.status.as_u16());
+    assert!(status["message"].as_str().is_some_and(|message| !message.is_empty()), "{status}");
+    (answer.status.as_u16(), status["reason"].as_str().unwrap().to_owned())
+}

@@ -1,0 +1,175 @@
+use std::sync::atomic::Ordering;
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::*;
+
+const NOT_FOUND: (u16, &str) = (404, "NotFound");
+
+fn is(answer: &crate::testing::Answer, expected: (u16, &str)) {
+    assert_eq!(refusal(answer), (expected.0, expected.1.to_owned()));
+}
+
+async fn left(world: &World) -> Vec<String> {
+    tags(&world.get(USER, &all(Some("shop"))).await.json())
+}
+
+#[tokio::test]
+async fn a_tag_goes_and_others_stay() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1", "v2"], "a").await;
+    let path = one("shop", "app", "v1");
+    let uid = world.get(USER, &path).await.json()["metadata"]["uid"].clone();
+    let answer = world.delete(USER, &path, r#"{"propagationPolicy":"Background"}"#).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let status = answer.json();
+    assert_eq!((&status["kind"], &status["status"]), (&"Status".into(), &"Success".into()));
+    assert_eq!((&status["details"]["name"], &status["details"]["uid"]), (&"mfyhaotwge".into(), &uid));
+    assert_eq!(left(&world).await, ["app:v2"]);
+    is(&world.get(USER, &path).await, NOT_FOUND);
+    is(&world.delete(USER, &path, "").await, NOT_FOUND);
+}
+
+#[tokio::test]
+async fn who_may_delete() {
+    let world = World::start(&["shop"]).await;
+    world.push("shop/app", &["v1", "v2"], "a").await;
+    world.rights.grant("reader", "shop/*", &[Action::Pull]);
+    world.rights.grant("remover", "shop/app", &[Action::Delete]);
+    let (there, missing) = (one("shop", "app", "v1"), one("shop", "app", "none"));
+    is(&world.delete("nobody", &there, "").await, NOT_FOUND);
+    is(&world.delete("reader", &there, "").await, (403, "Forbidden"));
+    is(&world.delete("reader", &missing, "").await, NOT_FOUND);
+    is(&world.delete("remover", &missing, "").await, NOT_FOUND);
+    is(&world.delete("remover", &one("other", "app", "v1"), "").await, NOT_FOUND);
+    assert_eq!(world.delete("remover", &there, "").await.status, StatusCode::OK);
+    is(&world.delete("remover", &format!("{}/A", all(Some("shop"))), "").await, (400, "BadRequest"));
+    world.cluster.set_namespace("shop", "another-uid", false);
+    let deadline = std::time::Instant::now() + crate::testing::PATIENCE;
+    // The tenancy believes what it has seen for a moment.
+    while world.get("reader", &one("shop", "app", "v2")).await.status == StatusCode::OK {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    world.rights.grant("remover", "shop/app", &[Action::Pull]);
+    is(&world.delete("remover", &one("shop", "app", "v2"), "").await, NOT_FOUND);
+}
+
+#[tokio::test]
+async fn preconditions_and_dry_runs() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let path = one("shop", "app", "v1");
+    let metadata = world.get(USER, &path).await.json()["metadata"].clone();
+    let with = |uid: &Value, version: &Value| {
+        json!({ "preconditions": { "uid": uid, "resourceVersion": version } }).to_string()
+    };
+    let (uid, version) = (&metadata["uid"], &metadata["resourceVersion"]);
+    is(&world.delete(USER, &path, &with(&"x".into(), &Value::Null)).await, (409, "Conflict"));
+    is(&world.delete(USER, &path, &with(uid, &"5".into())).await, (409, "Conflict"));
+    assert_eq!(world.delete(USER, &path, r#"{"dryRun":["All"]}"#).await.json()["status"], "Success");
+    assert_eq!(world.delete(USER, &format!("{path}?dryRun=All"), "").await.json()["status"], "Success");
+    is(&world.delete(USER, &one("shop", "app", "none"), r#"{"dryRun":["All"]}"#).await, NOT_FOUND);
+    is(&world.delete(USER, &path, "{").await, (400, "BadRequest"));
+    is(&world.delete(USER, &path, r#"{"dryRun":["Some"]}"#).await, (422, "Invalid"));
+    assert_eq!(left(&world).await, ["app:v1"]);
+    assert_eq!(world.delete(USER, &path, &with(uid, version)).await.status, StatusCode::OK);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn switches() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1", "v2"], "a").await;
+    let path = one("shop", "app", "v1");
+    world.knobs.read_only.store(true, Ordering::SeqCst);
+    for path in [&path, &all(Some("shop"))] {
+        let refused = world.delete(USER, path, "").await;
+        is(&refused, (503, "ServiceUnavailable"));
+        assert!(!refused.header("retry-after").is_empty());
+    }
+    world.knobs.read_only.store(false, Ordering::SeqCst);
+    world.knobs.no_delete.store(true, Ordering::SeqCst);
+    for path in [&path, &all(Some("shop"))] {
+        is(&world.delete(USER, path, "").await, (405, "MethodNotAllowed"));
+    }
+    assert_eq!(left(&world).await.len(), 2);
+    world.cluster.set_namespace("shop", "shop-uid", true);
+    let deadline = std::time::Instant::now() + crate::testing::PATIENCE;
+    while world.delete(USER, &path, "").await.status != StatusCode::OK {
+        assert!(std::time::Instant::now() < deadline, "a namespace that ends takes its tags along");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.delete(USER, &all(Some("shop")), "").await.status, StatusCode::OK);
+    assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn collections() {
+    let world = world(&["shop", "lab"]).await;
+    let names: Vec<String> = (0..150).map(|number| format!("v{number}")).collect();
+    for part in names.chunks(50) {
+        world.push("shop/app", &part.iter().map(String::as_str).collect::<Vec<_>>(), "a").await;
+    }
+    world.push("shop/web", &["v1", "keep"], "b").await;
+    world.push("lab/app", &["v1"], "c").await;
+    let collection = all(Some("shop"));
+    assert_eq!(world.delete(USER, &collection, r#"{"dryRun":["All"]}"#).await.status, StatusCode::OK);
+    assert_eq!(left(&world).await.len(), 152);
+    let selected = format!("{collection}?labelSelector=payload-registry.deckhouse.io/tag%3Dv1");
+    assert_eq!(world.delete(USER, &selected, "").await.json()["status"], "Success");
+    assert_eq!(left(&world).await.len(), 150);
+    assert_eq!(
+        world.delete(USER, &format!("{collection}?limit=10&fieldSelector=repository%3Dapp"), "").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(left(&world).await.len(), 140);
+    assert_eq!(
+        world.delete(USER, &format!("{collection}?fieldSelector=repository%3Dapp"), "").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(left(&world).await, ["web:keep"]);
+    assert_eq!(world.delete(USER, &collection, "").await.status, StatusCode::OK);
+    assert_eq!(left(&world).await, [""; 0]);
+    assert_eq!(world.delete(USER, &collection, "").await.status, StatusCode::OK, "nothing is left, and that is fine");
+    assert_eq!(tags(&world.get(USER, &all(Some("lab"))).await.json()), ["app:v1"]);
+    is(&world.delete(USER, &all(None), "").await, (405, "MethodNotAllowed"));
+    is(&world.delete(USER, &format!("{collection}?labelSelector=%3D"), "").await, (400, "BadRequest"));
+}
+
+#[tokio::test]
+async fn what_may_not_be_deleted_is_left_and_counted() {
+    let world = World::start(&["shop"]).await;
+    world.push("shop/app", &["v1", "v2"], "a").await;
+    world.push("shop/web", &["v1"], "b").await;
+    world.push("shop/hidden", &["v1"], "c").await;
+    world.rights.grant(USER, "shop/app", &[Action::Pull, Action::Delete]);
+    world.rights.grant(USER, "shop/web", &[Action::Pull]);
+    let refused = world.delete(USER, &all(Some("shop")), "").await;
+    is(&refused, (403, "Forbidden"));
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("2 tags were deleted") && message.contains("1 others"), "{message}");
+    assert_eq!(left(&world).await, ["web:v1"]);
+    world.rights.grant("root", "shop/*", &[Action::Pull]);
+    assert_eq!(tags(&world.get("root", &all(Some("shop"))).await.json()), ["hidden:v1", "web:v1"]);
+    assert_eq!(
+        world.delete("nobody", &all(Some("shop")), "").await.status,
+        StatusCode::OK,
+        "nothing to see, nothing to do"
+    );
+    assert_eq!(tags(&world.get("root", &all(Some("shop"))).await.json()).len(), 2);
+}
+
+#[tokio::test]
+async fn tags_are_not_made_here() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    for (method, path) in [
+        (Method::POST, all(Some("shop"))),
+        (Method::PUT, one("shop", "app", "v1")),
+        (Method::PATCH, one("shop", "app", "v1")),
+    ] {
+        is(&world.ask(USER, method, &path, &[], "{}").await, (405, "MethodNotAllowed"));
+    }
+}

@@ -1,0 +1,56 @@
+//! What broken uploads leave.
+
+use crate::apply;
+use crate::children::KEYS_MAX;
+use crate::driver::Shared;
+use crate::error::{kind_of, wrap};
+use crate::handle::UPLOADS;
+use object_store::list::PaginatedListOptions;
+use std::time::{Duration, SystemTime};
+use storage::{ErrorKind, Result};
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Large objects that were begun and not ended.
+    pub uploads: usize,
+    /// Session objects and tails.
+    pub objects: usize,
+}
+
+pub(crate) async fn remove(shared: &Shared, prefixes: &[&str], age: Duration) -> Result<Leftovers> {
+    let Some(before) = SystemTime::now().checked_sub(age) else { return Ok(Leftovers::default()) };
+    let mut removed = Leftovers::default();
+    for prefix in prefixes.iter().copied().filter(|prefix| *prefix != UPLOADS).chain([UPLOADS]) {
+        let below = shared.keys.below(prefix)?;
+        let unfinished = shared.bucket.unfinished(&below).await.map_err(|error| wrap("list", prefix, &error))?;
+        for upload in unfinished.into_iter().filter(|upload| upload.begun < before) {
+            match shared.bucket.parts().abort_multipart(&upload.path, &upload.id).await {
+                Ok(()) => removed.uploads += 1,
+                Err(error) if kind_of(&error) == ErrorKind::NotFound => {}
+                Err(error) => return Err(wrap("give up", upload.path.as_ref(), &error)),
+            }
+        }
+    }
+    removed.objects = remove_objects(shared, before).await?;
+    Ok(removed)
+}
+
+async fn remove_objects(shared: &Shared, before: SystemTime) -> Result<usize> {
+    let below = shared.keys.below(UPLOADS)?;
+    let (mut removed, mut token) = (0, None);
+    loop {
+        let options =
+            PaginatedListOptions { max_keys: Some(KEYS_MAX), page_token: token, ..PaginatedListOptions::default() };
+        let page = shared.bucket.lists().list_paginated(Some(&below), options).await;
+        let page = page.map_err(|error| wrap("list", UPLOADS, &error))?;
+        let old = page.result.objects.into_iter().filter(|object| SystemTime::from(object.last_modified) < before);
+        let old: Vec<_> = old.map(|object| object.location).collect();
+        removed += old.len();
+        apply::delete_many(shared, UPLOADS, old).await?;
+        token = page.page_token.filter(|token| !token.is_empty());
+        if token.is_none() {
+            return Ok(removed);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Reading objects.
+
+use crate::children;
+use crate::driver::Shared;
+use crate::error::{claims_absence, io_error, kind_of, wrap};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{BoxStream, StreamExt};
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, GetOptions, GetResult, ObjectMeta};
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use storage::{ByteStream, Error, ErrorKind, Object, ObjectBody, RemoteObject, Result, Stat};
+
+/// Metadata of a small object: when it was written, since the services' own clocks tick in seconds and what changes
+/// together has one time.
+pub(crate) const TIME: &str = "homeport-time";
+
+/// A bucket that has answered this lately is there.
+const SERVED_LATELY: Duration = Duration::from_secs(3);
+
+/// How often in a row a broken answer is taken up again without a byte of it arriving.
+const RESUMES_MAX: u32 = 3;
+const RESUME_PAUSE: Duration = Duration::from_millis(200);
+
+fn stat_of(meta: &ObjectMeta, attributes: &Attributes) -> Stat {
+    let written = attributes.get(&Attribute::Metadata(TIME.into())).and_then(|text| decode_time(text));
+    Stat { size: meta.size, modified: written.unwrap_or_else(|| SystemTime::from(meta.last_modified)) }
+}
+
+/// Seconds and nanoseconds since 1970.
+pub(crate) fn encode_time(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+}
+
+fn decode_time(text: &str) -> Option<SystemTime> {
+    let (seconds, nanos) = text.split_once('.')?;
+    let nanos = (nanos.len() == 9).then(|| nanos.parse().ok()).flatten()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds.parse().ok()?, nanos))
+}
+
+fn missing(operation: &'static str, key: &str) -> Error {
+    Error::new(ErrorKind::NotFound, operation, key, "no such key")
+}
+
+async fn head(shared: &Shared, operation: &'static str, key: &str, path: &Path) -> Result<GetResult> {
+    for _ in 0..2 {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let error = match shared.bucket.objects().get_opts(path, options).await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        if !claims_absence(&error) {
+            return Err(wrap(operation, key, &error));
+        }
+        if shared.seen.served_within(SERVED_LATELY) || !children::exists_below(shared, path.as_ref()).await? {
+            return Err(missing(operation, key));
+        }
+        // Either it has just come, or longer keys begin like this one: now the bucket is known to be there.
+    }
+    Err(missing(operation, key))
+}
+
+/// [`storage::Driver::stat`].
+pub(crate) async fn stat(shared: &Shared, key: &str) -> Result<Stat> {
+    let path = shared.keys.path(key)?;
+    let found = head(shared, "stat", key, &path).await?;
+    Ok(stat_of(&found.meta, &found.attributes))
+}
+
+/// [`storage::Driver::read`].
+pub(crate) async fn read(shared: &Shared, key: &str, max: usize) -> Result<(Stat, Bytes)> {
+    let path = shared.keys.path(key)?;
+    let too_large = || Error::new(ErrorKind::TooLarge, "get", key, "larger than expected");
+    let found = shared.bucket.objects().get_opts(&path, GetOptions::default()).await;
+    let found = found.map_err(|error| wrap("get", key, &error))?;
+    let stat = stat_of(&found.meta, &found.attributes);
+    if stat.size > max as u64 {
+        return Err(too_large());
+    }
+    let mut stream = found.into_stream();
+    let mut data = BytesMut::new();
+    while let Some(bytes) = stream.next().await {
+        let bytes = bytes.map_err(|error| wrap("get", key, &error))?;
+        if data.is_empty() && bytes.len() as u64 == stat.size {
+            return Ok((stat, bytes));
+        }
+        data.extend_from_slice(&bytes);
+        if data.len() > max {
+            return Err(too_large());
+        }
+    }
+    if data.len() as u64 != stat.size {
+        return Err(Error::new(ErrorKind::Unavailable, "get", key, "the answer ended early"));
+    }
+    Ok((stat, data.freeze()))
+}
+
+/// [`storage::Driver::open`].
+pub(crate) async fn open(shared: &Arc<Shared>, key: &str) -> Result<Object> {
+    let path = shared.keys.path(key)?;
+    let found = head(shared, "open", key, &path).await?;
+    let meta = found.meta;
+    let remote = Remote { shared: Arc::clone(shared), path, mark: meta.e_tag, size: meta.size };
+    Ok(Object { size: meta.size, body: ObjectBody::Remote(Arc::new(remote)) })
+}
+
+/// [`storage::Driver::presign`].
+pub(crate) async fn presign(shared: &Shared, key: &str, ttl: Duration) -> Result<Option<String>> {
+    let path = shared.keys.path(key)?;
+    let signed = shared.bucket.signed(&path, ttl).await;
+    signed.map(Some).map_err(|error| wrap("sign", key, &error))
+}
+
+/// An object that stays where it is.
+struct Remote {
+    shared: Arc<Shared>,
+    path: Path,
+    /// Changes when the object does.
+    mark: Option<String>,
+    size: u64,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("path", &self.path.as_ref()).field("size", &self.size).finish()
+    }
+}
+
+impl RemoteObject for Remote {
+    fn read(self: Arc<Self>, range: Range<u64>) -> ByteStream {
+        let end = range.end.min(self.size);
+        let reading = Reading { object: self, left: range.start.min(end)..end, answer: None, failures: 0 };
+        Box::pin(futures_util::stream::try_unfold(reading, |mut reading| async move {
+            Ok(reading.next().await?.map(|bytes| (bytes, reading)))
+        }))
+    }
+}
+
+/// A range on its way. An answer that breaks is taken up again where it ended, if the object is still the same.
+struct Reading {
+    object: Arc<Remote>,
+    left: Range<u64>,
+    answer: Option<BoxStream<'static, object_store::Result<Bytes>>>,
+    failures: u32,
+}
+
+impl Reading {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        while !self.left.is_empty() {
+            let error = match self.step().await {
+                Ok(Some(bytes)) => {
+                    self.failures = 0;
+                    self.left.start += bytes.len() as u64;
+                    return Ok(Some(bytes));
+                }
+                Ok(None) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => {
+                    let kind = kind_of(&error);
+                    if matches!(kind, ErrorKind::NotFound | ErrorKind::Conflict) {
+                        return Err(io_error(&error));
+                    }
+                    io_error(&error)
+                }
+            };
+            self.answer = None;
+            self.failures += 1;
+            if self.failures > RESUMES_MAX {
+                return Err(error);
+            }
+            tracing::debug!(%error, object = ?self.object, at = self.left.start, "taking up a broken answer");
+            tokio::time::sleep(RESUME_PAUSE * self.failures).await;
+        }
+        Ok(None)
+    }
+
+    async fn step(&mut self) -> object_store::Result<Option<Bytes>> {
+        let mut answer = match self.answer.take() {
+            Some(answer) => answer,
+            None => {
+                let whole = self.left == (0..self.object.size);
+                let options = GetOptions {
+                    range: (!whole).then(|| self.left.clone().into()),
+                    if_match: self.object.mark.clone(),
+                    ..GetOptions::default()
+                };
+                self.object.shared.bucket.objects().get_opts(&self.object.path, options).await?.into_stream()
+            }
+        };
+        let bytes = answer.next().await.transpose()?;
+        self.answer = Some(answer);
+        let most = usize::try_from(self.left.end - self.left.start).unwrap_or(usize::MAX);
+        Ok(bytes.map(|bytes| if bytes.len() > most { bytes.slice(..most) } else { bytes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_keep_their_nanoseconds() {
+        let time = SystemTime::UNIX_EPOCH + Duration::new(1_763_000_000, 1_234_567);
+        assert_eq!(encode_time(time), "1763000000.001234567");
+        assert_eq!(decode_time(&encode_time(time)), Some(time));
+        for bad in ["", "1", "1.5", "x.000000000", "1.00000000x", "99999999999999999999.000000000"] {
+            assert_eq!(decode_time(bad), None, "{bad}");
+        }
+    }
+}

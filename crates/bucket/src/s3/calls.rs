@@ -1,0 +1,215 @@
+//! Requests that the client library does not know: copies in parts, unfinished uploads.
+
+use super::xml;
+use crate::bucket::Unfinished;
+use crate::error::{all_of, one_line};
+use bytes::Bytes;
+use futures_util::stream::{StreamExt, TryStreamExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::client::{HttpClient, HttpRequestBody};
+use object_store::multipart::PartId;
+use object_store::path::Path;
+use object_store::{Error, Result};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::{Duration, SystemTime};
+
+/// Attempts of a request, and the pause after the first; each one is twice as long.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pages of unfinished uploads that are looked at, of a thousand each.
+const PAGES_MAX: usize = 100;
+/// Parts of a copy at most.
+const COPY_PARTS_MAX: u64 = 10_000;
+
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const PATH: &AsciiSet = &QUERY.remove(b'/');
+
+/// How large objects are copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copying {
+    pub(super) threshold: u64,
+    pub(super) part: u64,
+    pub(super) at_once: usize,
+}
+
+/// What signs and sends them.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) client: HttpClient,
+    pub(super) credentials: AwsCredentialProvider,
+    pub(super) region: String,
+    /// Address of the bucket.
+    pub(super) endpoint: String,
+    pub(super) bucket: String,
+    pub(super) sign_content: bool,
+    /// What goes with each new object: encryption and class.
+    pub(super) new_object: HeaderMap,
+    pub(super) copying: Copying,
+}
+
+struct Call<'a> {
+    method: Method,
+    path: Option<&'a Path>,
+    query: Vec<(&'a str, String)>,
+    headers: HeaderMap,
+}
+
+fn failed(text: String) -> Error {
+    Error::Generic { store: "S3", source: text.into() }
+}
+
+fn header(value: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(value).map_err(|error| failed(error.to_string()))
+}
+
+impl Calls {
+    fn url(&self, call: &Call<'_>) -> String {
+        let mut url = self.endpoint.clone();
+        if let Some(path) = call.path {
+            url.push('/');
+            url.extend(utf8_percent_encode(path.as_ref(), PATH));
+        }
+        for (index, (name, value)) in call.query.iter().enumerate() {
+            url.push(if index == 0 { '?' } else { '&' });
+            url.push_str(name);
+            url.push('=');
+            url.extend(utf8_percent_encode(value, QUERY));
+        }
+        url
+    }
+
+    /// One attempt; the second part tells whether another one may help.
+    async fn attempt(&self, call: &Call<'_>) -> Result<String, (Error, bool)> {
+        let last = |error: Error| (error, false);
+        let mut request = Request::builder().method(call.method.clone()).uri(self.url(call));
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(call.headers.clone());
+            if call.method != Method::GET {
+                headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+        }
+        let request = request.body(HttpRequestBody::empty());
+        let mut request = request.map_err(|error| last(failed(error.to_string())))?;
+        let credential = self.credentials.get_credential().await.map_err(last)?;
+        let authorizer = AwsAuthorizer::new(&credential, "s3", &self.region).with_sign_payload(self.sign_content);
+        authorizer.try_authorize(&mut request, None).map_err(last)?;
+        let again = |error: object_store::client::HttpError| (failed(all_of(&error)), true);
+        let answer = self.client.execute(request).await.map_err(again)?;
+        let status = answer.status();
+        let body: Bytes = answer.into_body().bytes().await.map_err(again)?;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        // A long copy answers 200 before it knows how it ends.
+        if status.is_success() && !text.contains("<Error>") {
+            return Ok(text);
+        }
+        let may_help = status.is_success() || status.is_server_error() || matches!(status.as_u16(), 408 | 429);
+        Err((failed(format!("Server returned non-2xx status code: {status}: {}", one_line(&text))), may_help))
+    }
+
+    async fn send(&self, call: Call<'_>) -> Result<String> {
+        let mut pause = PAUSE;
+        let mut attempt = 1;
+        loop {
+            match self.attempt(&call).await {
+                Ok(text) => return Ok(text),
+                Err((error, may_help)) if !may_help || attempt == ATTEMPTS => return Err(error),
+                Err((error, _)) => tracing::debug!(%error, attempt, "trying again"),
+            }
+            // Different for each request, so that they do not come back together.
+            let jitter = uuid::Uuid::new_v4().as_bytes()[0];
+            tokio::time::sleep(pause + pause * u32::from(jitter) / 256).await;
+            pause *= 2;
+            attempt += 1;
+        }
+    }
+
+    fn source(&self, from: &Path, mut headers: HeaderMap) -> Result<HeaderMap> {
+        let source = format!("{}/{}", self.bucket, utf8_percent_encode(from.as_ref(), PATH));
+        headers.insert(HeaderName::from_static("x-amz-copy-source"), header(&source)?);
+        Ok(headers)
+    }
+
+    /// A copy in one piece.
+    pub(super) async fn copy_small(&self, from: &Path, to: &Path) -> Result<()> {
+        let headers = self.source(from, self.new_object.clone())?;
+        self.send(Call { method: Method::PUT, path: Some(to), query: Vec::new(), headers }).await.map(drop)
+    }
+
+    /// The parts of a copy into an upload.
+    pub(super) async fn copy_parts(&self, from: &Path, to: &Path, upload: &str, size: u64) -> Result<Vec<PartId>> {
+        let ranges = copy_ranges(size, self.copying.part);
+        let copies = ranges.into_iter().enumerate().map(|(index, (first, last))| async move {
+            let mut headers = self.source(from, HeaderMap::new())?;
+            let range = HeaderName::from_static("x-amz-copy-source-range");
+            headers.insert(range, header(&format!("bytes={first}-{last}"))?);
+            let query = vec![("partNumber", (index + 1).to_string()), ("uploadId", upload.to_owned())];
+            let text = self.send(Call { method: Method::PUT, path: Some(to), query, headers }).await?;
+            let mark = xml::texts(&text, "ETag").next();
+            mark.map(|content_id| PartId { content_id }).ok_or_else(|| failed("a copied part has no mark".to_owned()))
+        });
+        futures_util::stream::iter(copies).buffered(self.copying.at_once.max(1)).try_collect().await
+    }
+
+    /// Uploads that were begun and not ended.
+    pub(super) async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>> {
+        let mut all = Vec::new();
+        let mut markers: Option<(String, String)> = None;
+        for _ in 0..PAGES_MAX {
+            let mut query =
+                vec![("max-uploads", "1000".to_owned()), ("prefix", prefix.to_owned()), ("uploads", String::new())];
+            if let Some((key, id)) = markers.take() {
+                query.extend([("key-marker", key), ("upload-id-marker", id)]);
+            }
+            let text = self.send(Call { method: Method::GET, path: None, query, headers: HeaderMap::new() }).await?;
+            all.extend(xml::blocks(&text, "Upload").filter_map(upload));
+            if xml::texts(&text, "IsTruncated").next().as_deref() != Some("true") {
+                break;
+            }
+            let next = |name| xml::texts(&text, name).next().unwrap_or_default();
+            markers = Some((next("NextKeyMarker"), next("NextUploadIdMarker")));
+        }
+        all.retain(|upload: &Unfinished| upload.path.as_ref().starts_with(prefix));
+        Ok(all)
+    }
+}
+
+fn upload(block: &str) -> Option<Unfinished> {
+    let text = |name| xml::texts(block, name).next();
+    let begun: jiff::Timestamp = text("Initiated")?.parse().ok()?;
+    Some(Unfinished { path: Path::parse(text("Key")?).ok()?, id: text("UploadId")?, begun: SystemTime::from(begun) })
+}
+
+/// First and last byte of each part; parts grow so that they are not too many.
+fn copy_ranges(size: u64, part: u64) -> Vec<(u64, u64)> {
+    let part = part.max(size.div_ceil(COPY_PARTS_MAX)).max(crate::parts::MIN_PART as u64);
+    let count = size.div_ceil(part);
+    (0..count).map(|index| (index * part, ((index + 1) * part).min(size) - 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ranges_cover_all_bytes_once(size in 1..(1_u64 << 42), part in 0..(1_u64 << 31)) {
+            let ranges = copy_ranges(size, part);
+            prop_assert!(ranges.len() as u64 <= COPY_PARTS_MAX);
+            prop_assert_eq!((ranges[0].0, ranges[ranges.len() - 1].1), (0, size - 1));
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0));
+            let (_, all_but_last) = ranges.split_last().unwrap();
+            prop_assert!(all_but_last.iter().all(|(first, last)| last - first + 1 >= crate::parts::MIN_PART as u64));
+        }
+    }
+
+    #[test]
+    fn uploads_are_read() {
+        let block = "<Key>a/b</Key><UploadId>x==</UploadId><Initiated>2026-11-21T17:22:38.000Z</Initiated>";
+        let upload = upload(block).unwrap();
+        assert_eq!((upload.path.as_ref(), upload.id.as_str()), ("a/b", "x=="));
+        assert_eq!(upload.begun, SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_281_758));
+        assert!(super::upload("<Key>a</Key><UploadId>x</UploadId><Initiated>yesterday</Initiated>").is_none());
+    }
+}

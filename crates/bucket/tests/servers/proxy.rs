@@ -1,0 +1,80 @@
+//! What may stand between a registry and its service: lines that break, services that are busy.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+/// Faults still to come.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// After so many bytes to the service, all lines break once; 0: never.
+    pub(crate) up: AtomicI64,
+    /// The same for bytes from the service.
+    pub(crate) down: AtomicI64,
+    /// So many requests are answered with 503 and the line is closed.
+    pub(crate) busy: AtomicUsize,
+    /// So many faults have happened.
+    pub(crate) done: AtomicUsize,
+}
+
+/// Listens and forwards until the process ends.
+pub(crate) fn start(to: SocketAddr) -> (SocketAddr, Arc<Faults>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let faults = Arc::new(Faults::default());
+    let shared = Arc::clone(&faults);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let faults = Arc::clone(&shared);
+            std::thread::spawn(move || drop(serve(client, to, &faults)));
+        }
+    });
+    (address, faults)
+}
+
+fn serve(client: TcpStream, to: SocketAddr, faults: &Arc<Faults>) -> std::io::Result<()> {
+    let service = TcpStream::connect(to)?;
+    let (client_again, service_again, again) = (client.try_clone()?, service.try_clone()?, Arc::clone(faults));
+    let down = std::thread::spawn(move || forward(service_again, client_again, &again, false));
+    forward(client, service, faults, true);
+    drop(down.join());
+    Ok(())
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, faults: &Faults, up: bool) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let take = |left: usize| left.checked_sub(1);
+        if up
+            && is_request(&buffer[..count])
+            && faults.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
+        {
+            faults.done.fetch_add(1, Ordering::SeqCst);
+            let document = "<Error><Code>SlowDown</Code></Error>";
+            let answer = format!(
+                "HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{document}",
+                document.len()
+            );
+            drop(from.write_all(answer.as_bytes()));
+            break;
+        }
+        let left = if up { &faults.up } else { &faults.down };
+        let bytes = i64::try_from(count).unwrap();
+        let before = left.load(Ordering::SeqCst);
+        if before > 0 && left.fetch_sub(bytes, Ordering::SeqCst) - bytes <= 0 {
+            left.store(0, Ordering::SeqCst);
+            faults.done.fetch_add(1, Ordering::SeqCst);
+            break;
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    drop(from.shutdown(Shutdown::Both));
+    drop(to.shutdown(Shutdown::Both));
+}
+
+fn is_request(bytes: &[u8]) -> bool {
+    [&b"GET "[..], b"PUT ", b"HEAD", b"POST", b"DELE"].iter().any(|method| bytes.starts_with(method))
+}
