@@ -1,6 +1,7 @@
 //! Controllers. Each is a function from what is there to what is to be done, and a thin runner that asks and carries out.
 
 mod api;
+pub mod api_certificate;
 pub mod manifests;
 pub mod namespaces;
 pub mod pull_secrets;

@@ -7,7 +7,9 @@ use crate::cmd::version::VERSION;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use data_encoding::HEXLOWER;
-use operator::manifests::{Authorization, Inputs, Object, Secret, ServiceType, Storage, desired};
+use jiff::Timestamp;
+use operator::api_certificate;
+use operator::manifests::{Api, Authorization, Inputs, Object, Secret, ServiceType, Storage, desired};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -51,9 +53,12 @@ pub(crate) struct Flags {
     /// File with the secret that signs upload state; without one it is made up, anew at each call
     #[arg(long, value_name = "FILE", conflicts_with = "keep_secret")]
     secret_file: Option<PathBuf>,
-    /// Leave out the Secret: the one in the cluster stays
+    /// Leave out the Secrets (the one that signs upload state, and the API's certificate): those in the cluster stay
     #[arg(long)]
     keep_secret: bool,
+    /// Leave out the Kubernetes API of tags; a cluster can have one, of one registry
+    #[arg(long)]
+    without_api: bool,
     /// Leave out the ClusterRoles for users (registry-viewer and so on), as on OpenShift, which has them
     #[arg(long)]
     without_roles: bool,
@@ -81,7 +86,10 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
         Some(file) => Some(read_secret(file).with_context(|| format!("cannot use {}", file.display()))?),
         None => Some(make_secret()?),
     };
-    super::print(&yaml(&desired(&flags.into_inputs(secret)?)?)?)
+    let mut inputs = flags.into_inputs(secret)?;
+    inputs.check()?;
+    inputs.api = certified(&inputs)?;
+    super::print(&yaml(&desired(&inputs)?)?)
 }
 
 impl Flags {
@@ -105,8 +113,17 @@ impl Flags {
             },
             secret: secret.map(Secret),
             roles: !self.without_roles,
+            api: (!self.without_api).then_some(Api { certificate: None }),
         })
     }
+}
+
+/// A certificate for the API, unless the Secrets stay out.
+fn certified(inputs: &Inputs) -> anyhow::Result<Option<Api>> {
+    if inputs.api.is_none() || inputs.secret.is_none() {
+        return Ok(inputs.api.clone());
+    }
+    Ok(Some(Api { certificate: Some(api_certificate::make(&inputs.namespace, Timestamp::now())?) }))
 }
 
 fn storage(text: &str, class: Option<String>) -> anyhow::Result<Storage> {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use cluster::{Connection, Events, LeaderElection, LeaseSettings};
 use http::{Response, StatusCode, header};
 use net::{Body, Handler, HandlerFuture};
+use operator::api_certificate;
 use operator::pull_secrets::{self, Counts, Metrics, Scope};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -53,12 +54,12 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
         tracing::warn!("homeport.kubernetes.hosts is empty: pull secrets get no entry");
     }
     let audience = kubernetes.audiences.first().cloned();
-    let wanted = pull_secrets::Settings::new(hosts, audience, kubernetes.pull_secret_lifetime);
+    let namespace = wiring::lease_namespace(kubernetes, &connection);
+    let wanted = pull_secrets::Settings::new(&namespace, hosts, audience, kubernetes.pull_secret_lifetime);
     // Kept: the receiver's end would end the controller.
     let (_settings, wanted) = watch::channel(Arc::new(wanted));
     let events = Events::new(&connection, COMPONENT, &wiring::instance());
     let metrics = Arc::new(Metrics::default());
-    let namespace = wiring::lease_namespace(kubernetes, &connection);
     let lease = LeaseSettings::new(&namespace, pull_secrets::LEASE, &wiring::instance());
     let (election, leader) = LeaderElection::new(&connection, lease);
     let (stop, stopping) = watch::channel(false);
@@ -66,8 +67,17 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(connection.reach()).run(connection.clone()));
     tasks.spawn(Arc::clone(&events).run());
-    let report =
-        Arc::new(Report { connection: connection.clone(), metrics: Arc::clone(&metrics), leader: leader.clone() });
+    let certificate = Arc::new(api_certificate::Metrics::default());
+    let report = Arc::new(Report {
+        connection: connection.clone(),
+        metrics: Arc::clone(&metrics),
+        certificate: kubernetes.api.is_some().then(|| Arc::clone(&certificate)),
+        leader: leader.clone(),
+    });
+    if kubernetes.api.is_some() {
+        let settings = api_certificate::Settings::new(&namespace);
+        tasks.spawn(api_certificate::run(connection.clone(), settings, leader.clone(), certificate));
+    }
     tasks.spawn(pull_secrets::run(connection, Scope::Cluster, events, wanted, leader, metrics));
     let election = tokio::spawn(election.run(stopped(stopping.clone())));
     tracing::info!(version = super::version::VERSION, address, "operator runs");
@@ -102,12 +112,14 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 struct Report {
     connection: Connection,
     metrics: Arc<Metrics>,
+    /// `None`: tags are not served as objects of the cluster.
+    certificate: Option<Arc<api_certificate::Metrics>>,
     leader: watch::Receiver<bool>,
 }
 
 impl Report {
     fn metrics(&self) -> String {
-        let Counts { managed, soonest_end, filled, refused, deleted, errors } = self.metrics.counts();
+        let Counts { managed, elsewhere, soonest_end, filled, refused, deleted, errors } = self.metrics.counts();
         let mut out = String::new();
         let mut put = |name: &str, kind: &str, help: &str, value: String| {
             // Writing to a string cannot fail.
@@ -115,6 +127,8 @@ impl Report {
         };
         put("homeport_leader", "gauge", "1 while this process leads.", u8::from(*self.leader.borrow()).to_string());
         put("homeport_pull_secrets", "gauge", "Annotated Secrets that are looked after.", managed.to_string());
+        let help = "Annotated Secrets that other operators of the cluster look after.";
+        put("homeport_pull_secrets_elsewhere", "gauge", help, elsewhere.to_string());
         if let Some(end) = soonest_end {
             let help = "When the first of their tokens ends, in Unix time.";
             put("homeport_pull_secrets_soonest_expiry_seconds", "gauge", help, end.to_string());
@@ -125,9 +139,24 @@ impl Report {
         let help = "Secrets deleted with their ServiceAccounts.";
         put("homeport_pull_secrets_deleted_total", "counter", help, deleted.to_string());
         put("homeport_pull_secrets_errors_total", "counter", "Looks at Secrets that failed.", errors.to_string());
+        if let Some(metrics) = &self.certificate {
+            show_certificate(&mut put, metrics.counts());
+        }
         wiring::api_metrics(&mut out, &self.connection);
         out
     }
+}
+
+fn show_certificate(put: &mut impl FnMut(&str, &str, &str, String), counts: api_certificate::Counts) {
+    let api_certificate::Counts { end, renewed, errors } = counts;
+    if let Some(end) = end {
+        let help = "When the certificate of the Kubernetes API of tags ends, in Unix time.";
+        put("homeport_api_certificate_expiry_seconds", "gauge", help, end.to_string());
+    }
+    let help = "Certificates made for the Kubernetes API of tags.";
+    put("homeport_api_certificate_renewed_total", "counter", help, renewed.to_string());
+    let help = "Looks at the certificate of the Kubernetes API of tags that failed.";
+    put("homeport_api_certificate_errors_total", "counter", help, errors.to_string());
 }
 
 impl Handler for Report {

@@ -3,7 +3,7 @@
 use crate::cmd::version;
 use crate::logging::Logging;
 use crate::settings::{self, Driver, Flags, Settings, Warning};
-use crate::wiring::{self, Identities, Kubernetes, Reload, Tasks};
+use crate::wiring::{self, Api, Identities, Kubernetes, Reload, Tasks};
 use anyhow::Context;
 use content::Store;
 use net::{Gate, Listener};
@@ -48,12 +48,8 @@ async fn serve(
     let identity = identities.build(&settings, &secrets)?;
     let tls = wiring::tls(&settings)?;
     let (current, previous) = &secrets.uploads;
-    let content_settings = content::Settings {
-        manifest_bytes_max: settings.limits.manifest_bytes_max,
-        upload_expiry: settings.storage.uploads.expiry,
-    };
     let registry = Arc::new(Registry {
-        store: Store::new(driver.clone(), content_settings),
+        store: Store::new(driver.clone(), content_settings(&settings)),
         identity: arc_swap::ArcSwap::from_pointee(identity),
         live: arc_swap::ArcSwap::from_pointee(wiring::live(&settings)?),
         gates: Gates {
@@ -65,6 +61,7 @@ async fn serve(
         health: Arc::new(Health::default()),
     });
     let listener = wiring::bind(&settings.http.listen).await.context("http.addr")?;
+    let api = Api::prepare(kubernetes.as_ref(), &registry, &settings).await?;
     // Whoever reads that we listen may send signals.
     let signals = Signals::new().context("cannot listen for signals")?;
     announce(config.as_deref(), &settings, &listener, warnings)?;
@@ -78,11 +75,12 @@ async fn serve(
         flags,
         identities,
         tls: tls.clone(),
+        api_host: api.as_ref().map(Api::host),
         logging,
         made_up,
         hangups: signals.hangups,
     };
-    let mut tasks = Tasks::start(&registry, &settings, kubernetes, reload);
+    let mut tasks = Tasks::start(&registry, &settings, kubernetes, api, reload);
     let service = Arc::new(Service::new(Arc::clone(&registry)));
     let serve_settings = wiring::serve_settings(&settings);
     let mut failed = false;
@@ -93,6 +91,7 @@ async fn serve(
         }
         tracing::info!("stopping: running requests are finished first");
         registry.health.stop();
+        tasks.leave();
     };
     let served = net::serve(listener, tls, service, serve_settings, shutdown).await;
     // Without a debug listener nobody listens.
@@ -107,6 +106,13 @@ async fn serve(
         anyhow::bail!("a task ended by itself, which is a defect of homeport; the log says why");
     }
     Ok(())
+}
+
+fn content_settings(settings: &Settings) -> content::Settings {
+    content::Settings {
+        manifest_bytes_max: settings.limits.manifest_bytes_max,
+        upload_expiry: settings.storage.uploads.expiry,
+    }
 }
 
 async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Kubernetes>>> {

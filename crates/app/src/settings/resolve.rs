@@ -49,7 +49,7 @@ pub(crate) fn resolve(root: &Node, base: Base, read_file: ReadFile<'_>, report: 
     let http = http::http(ctx);
     let auth = access::auth(ctx);
     let (users, users_file) = users::users(ctx);
-    let kubernetes = kubernetes::kubernetes(ctx, &auth);
+    let kubernetes = kubernetes::kubernetes(ctx, &auth, &http);
     let authenticates = auth != Auth::None || kubernetes.is_some() || !users.is_empty();
     let anonymous = access::anonymous(ctx, authenticates, &http.listen);
     Settings {

@@ -195,6 +195,18 @@ pub(crate) struct Kubernetes {
     pub(crate) cleanup: Option<Duration>,
     /// Where leases are kept; `None`: the pod's.
     pub(crate) namespace: Option<String>,
+    /// Tags as objects of the cluster; `None`: they are not served.
+    pub(crate) api: Option<Api>,
+}
+
+/// Where tags are served as objects of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Api {
+    pub(crate) listen: Listen,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Name of the registry in addresses of images; empty when nothing says it.
+    pub(crate) host: String,
 }
 
 /// Who knows the rights of the cluster's users.

@@ -4,9 +4,9 @@
 
 use super::document::{Entry, Node, Origin, Value};
 use super::resolved::{
-    Anonymous, Auth, ClientAuth, Driver, Health, Http, IndexRules, Kubernetes, Level, Limits, Listen, Log, LogFormat,
-    Metrics, MetricsAccess, Pages, ProjectAccess, RequestLimit, RightsFrom, Settings, Storage, Tls, TlsVersion, Token,
-    TokenRealm, Uploads, UrlRules, User, Validation,
+    Anonymous, Api, Auth, ClientAuth, Driver, Health, Http, IndexRules, Kubernetes, Level, Limits, Listen, Log,
+    LogFormat, Metrics, MetricsAccess, Pages, ProjectAccess, RequestLimit, RightsFrom, Settings, Storage, Tls,
+    TlsVersion, Token, TokenRealm, Uploads, UrlRules, User, Validation,
 };
 use super::value::show_duration;
 
@@ -117,6 +117,7 @@ fn show_kubernetes(out: &mut Lines, kubernetes: &Kubernetes) {
         pull_secret_lifetime,
         cleanup,
         namespace,
+        api,
     } = kubernetes;
     out.put("homeport.kubernetes.enabled", true);
     if let Some(file) = kubeconfig {
@@ -143,6 +144,12 @@ fn show_kubernetes(out: &mut Lines, kubernetes: &Kubernetes) {
     }
     if let Some(namespace) = namespace {
         out.put("homeport.kubernetes.namespace", namespace);
+    }
+    if let Some(Api { listen, certificate, key, host }) = api {
+        out.put("homeport.kubernetes.api.addr", listen);
+        out.put("homeport.kubernetes.api.certificate", certificate.display());
+        out.put("homeport.kubernetes.api.key", key.display());
+        out.put("homeport.kubernetes.api.host", host);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The whole way from a text to settings.
 
+mod api;
 mod docs;
 mod environment;
 mod files;

@@ -7,16 +7,18 @@ use access::{
     Rights, SystemClock,
 };
 use anyhow::Context;
+use apiserver::ApiServer;
 use cluster::{
     Call, ConnectSettings, Connection, Events, LeaderElection, LeaseSettings, NamespaceSource, Outcome, RbacSource,
     RightsReview, TokenReviews,
 };
 use content::Store;
 use operator::namespaces;
-use registry::{Cluster, Tenancy};
+use registry::Cluster;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tenancy::Tenancy;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -29,8 +31,8 @@ const COMPONENT: &str = "homeport";
 
 /// Everything that comes from the cluster.
 pub(crate) struct Kubernetes {
-    connection: Connection,
-    namespaces: Arc<NamespaceSource>,
+    pub(super) connection: Connection,
+    pub(super) namespaces: Arc<NamespaceSource>,
     /// None: the API server is asked about rights.
     rbac: Option<Arc<RbacSource>>,
     events: Arc<Events>,
@@ -39,6 +41,8 @@ pub(crate) struct Kubernetes {
     cleanup: Option<Duration>,
     cleanup_metrics: Arc<namespaces::Metrics>,
     lease_namespace: String,
+    /// Once it is there, its figures are shown with ours.
+    api: Arc<OnceLock<ApiServer>>,
 }
 
 impl Kubernetes {
@@ -68,21 +72,36 @@ impl Kubernetes {
             .ok()
             .context("the system has no random numbers")?;
         let cleanup_metrics = Arc::<namespaces::Metrics>::default();
+        let api = Arc::<OnceLock<ApiServer>>::default();
         let cluster = Arc::new(Cluster {
             tokens: Arc::new(tokens),
-            tenancy: Tenancy::new(known, reach),
+            tenancy: Arc::new(Tenancy::new(known, reach)),
             catalog_filtered: settings.catalog_filtered,
             figures: {
-                let (connection, metrics) = (connection.clone(), Arc::clone(&cleanup_metrics));
+                let (connection, metrics, api) = (connection.clone(), Arc::clone(&cleanup_metrics), Arc::clone(&api));
                 Box::new(move |out| {
                     api_metrics(out, &connection);
                     show_cleanup(out, metrics.counts());
+                    if let Some(api) = api.get() {
+                        api.figures(out);
+                    }
                 })
             },
         });
         let lease_namespace = lease_namespace(settings, &connection);
         let cleanup = settings.cleanup;
-        Ok(Self { connection, namespaces, rbac, events, rules, cluster, cleanup, cleanup_metrics, lease_namespace })
+        Ok(Self {
+            connection,
+            namespaces,
+            rbac,
+            events,
+            rules,
+            cluster,
+            cleanup,
+            cleanup_metrics,
+            lease_namespace,
+            api,
+        })
     }
 
     pub(crate) fn authenticator(&self) -> Arc<dyn Authenticator> {
@@ -106,10 +125,17 @@ impl Kubernetes {
         if !self.namespaces.is_ready() {
             return Some("cluster: its namespaces have not been read yet");
         }
-        self.rbac
-            .as_ref()
-            .is_some_and(|rbac| !rbac.is_ready())
-            .then_some("cluster: its roles and bindings have not been read yet")
+        (!self.are_rules_ready()).then_some("cluster: its roles and bindings have not been read yet")
+    }
+
+    pub(super) fn are_rules_ready(&self) -> bool {
+        self.rbac.as_ref().is_none_or(|rbac| rbac.is_ready())
+    }
+
+    /// Adds the figures of the API to the others.
+    pub(super) fn show_api(&self, api: ApiServer) {
+        // There is one per process.
+        let _ = self.api.set(api);
     }
 
     /// Follows the cluster. The clean-up needs a store that can be written; who does it may be told to let go.

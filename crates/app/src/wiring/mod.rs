@@ -1,5 +1,6 @@
 //! From settings to the parts of the program. Nothing else in the program knows both.
 
+mod api;
 mod cluster;
 mod identity;
 mod live;
@@ -8,6 +9,7 @@ mod secret;
 mod tasks;
 mod tenants;
 
+pub(crate) use api::{Api, ApiHost};
 pub(crate) use cluster::{Kubernetes, Leadership, api_metrics, connect, instance, lease_namespace};
 pub(crate) use identity::Identities;
 pub(crate) use live::{gate_limits, live};

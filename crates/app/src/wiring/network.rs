@@ -17,6 +17,25 @@ pub(crate) async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
     })
 }
 
+/// Takes over an exchanged certificate, and says so. `told` keeps a state that stays from being said again.
+pub(crate) async fn renew(tls: &Arc<ReloadingTls>, key: &'static str, told: &mut Option<String>) {
+    let current = Arc::clone(tls);
+    match tokio::task::spawn_blocking(move || current.reload_if_changed()).await {
+        Ok(Ok(true)) => {
+            *told = None;
+            tracing::info!(key, "new TLS certificate in use");
+        }
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            if told.as_ref() != Some(&error) {
+                tracing::error!(key, error, "the new TLS certificate is not usable, the old one stays");
+                *told = Some(error);
+            }
+        }
+    }
+}
+
 pub(crate) fn serve_settings(settings: &Settings) -> ServeSettings {
     ServeSettings {
         max_connections: settings.limits.connections_max,

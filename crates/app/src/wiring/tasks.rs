@@ -1,8 +1,11 @@
 //! Every long-lived task of the process.
 
-use super::{Identities, Kubernetes, Leadership, gate_limits, live, secrets};
+use super::api::Serving;
+use super::network::renew;
+use super::{Api, ApiHost, Identities, Kubernetes, Leadership, gate_limits, live, secrets};
 use crate::logging::Logging;
 use crate::settings::{self, Flags, Probe, Settings};
+use content::Store;
 use net::ReloadingTls;
 use registry::{Registry, Signer};
 use std::collections::hash_map::DefaultHasher;
@@ -24,6 +27,8 @@ const PROBE_DEFAULT: Probe = Probe { interval: Duration::from_secs(10), threshol
 pub(crate) struct Tasks {
     tasks: JoinSet<()>,
     leadership: Option<Leadership>,
+    api: Option<Serving>,
+    store: Arc<Store>,
 }
 
 impl Tasks {
@@ -31,9 +36,11 @@ impl Tasks {
         registry: &Arc<Registry>,
         settings: &Settings,
         kubernetes: Option<Arc<Kubernetes>>,
+        api: Option<Api>,
         reload: Reload,
     ) -> Self {
         let mut tasks = JoinSet::new();
+        let store = Arc::clone(&registry.store);
         let leadership = kubernetes
             .as_ref()
             .and_then(|kubernetes| kubernetes.start(&mut tasks, &registry.store, !settings.storage.read_only));
@@ -42,20 +49,46 @@ impl Tasks {
             tasks.spawn(expire(Arc::clone(registry), settings.storage.uploads.clone()));
         }
         tasks.spawn(reload.watch());
-        Self { tasks, leadership }
+        // Other replicas may have watches on what is pushed here.
+        tasks.spawn(Arc::clone(&store).share_changes());
+        let api = api.map(|api| api.start(&mut tasks));
+        Self { tasks, leadership, api, store }
     }
 
     /// Waits until one of the tasks ends, which none should: what it looked after would grow old unseen.
     pub(crate) async fn ended(&mut self) {
-        let ended = self.tasks.join_next().await.and_then(Result::err);
+        let api = async {
+            match &mut self.api {
+                Some(api) => api.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = self.tasks.join_next() => ended.and_then(Result::err),
+            ended = api => ended.err(),
+        };
         let cause = ended.map_or_else(|| "it returned".to_owned(), |error| error.to_string());
         tracing::error!(cause, "a task of the registry ended by itself, which is a defect of homeport");
     }
 
+    /// The end is near: whoever can should go elsewhere.
+    pub(crate) fn leave(&self) {
+        if let Some(api) = &self.api {
+            api.leave();
+        }
+    }
+
+    /// To be called when the registry itself serves nobody any more: until then the cluster goes on finding the API here.
     pub(crate) async fn stop(mut self) {
-        self.tasks.abort_all();
+        if let Some(api) = self.api.take() {
+            api.end().await;
+        }
+        self.tasks.shutdown().await;
         if let Some(leadership) = self.leadership.take() {
             leadership.leave().await;
+        }
+        if let Err(error) = self.store.close_changes().await {
+            tracing::warn!(%error, "other replicas cannot be told of this end; they look at everything again");
         }
     }
 }
@@ -115,6 +148,7 @@ pub(crate) struct Reload {
     pub(crate) flags: Flags,
     pub(crate) identities: Identities,
     pub(crate) tls: Option<Arc<ReloadingTls>>,
+    pub(crate) api_host: Option<ApiHost>,
     pub(crate) logging: Logging,
     /// In place of secrets that the settings do not have.
     pub(crate) made_up: Vec<u8>,
@@ -124,12 +158,15 @@ pub(crate) struct Reload {
 impl Reload {
     async fn watch(mut self) {
         let mut seen = self.fingerprint().await;
+        let mut told = None;
         loop {
             let asked = tokio::select! {
                 _ = self.hangups.recv() => true,
                 () = tokio::time::sleep(WATCH_INTERVAL) => false,
             };
-            self.reload_certificates().await;
+            if let Some(tls) = &self.tls {
+                renew(tls, "http.tls.certificate", &mut told).await;
+            }
             let now = self.fingerprint().await;
             if asked || now != seen {
                 seen = now;
@@ -159,18 +196,6 @@ impl Reload {
         hashed.await.unwrap_or(0)
     }
 
-    async fn reload_certificates(&self) {
-        let Some(tls) = self.tls.clone() else { return };
-        match tokio::task::spawn_blocking(move || tls.reload_if_changed()).await {
-            Ok(Ok(true)) => tracing::info!("new TLS certificate in use"),
-            Ok(Ok(false)) | Err(_) => {}
-            Ok(Err(error)) => {
-                let error = format!("{:#}", anyhow::Error::new(error));
-                tracing::error!(error, "the new TLS certificate is not usable, the old one stays");
-            }
-        }
-    }
-
     /// Takes over what can be changed while running and tells what cannot.
     fn reload(&mut self) -> anyhow::Result<()> {
         let (new, warnings) = settings::load(self.config.as_deref(), std::env::vars(), &self.flags)?;
@@ -188,6 +213,10 @@ impl Reload {
         self.registry.gates.read.reconfigure(gate_limits(new.limits.read));
         self.registry.gates.write.reconfigure(gate_limits(new.limits.write));
         self.logging.reload(&new.log);
+        let api = new.kubernetes.as_ref().and_then(|kubernetes| kubernetes.api.as_ref());
+        if let Some((shown, api)) = self.api_host.as_ref().zip(api) {
+            shown.store(Arc::new(api.host.clone()));
+        }
         self.settings = new;
         tracing::info!(applied = applied.join(","), "configuration read again");
         if !restart.is_empty() {

@@ -3,12 +3,13 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::metadata::{Component, map, namespaced};
-use super::{Inputs, Object, PORT};
+use super::{API_PORT, Inputs, Object, PORT};
 
 pub(super) const CONFIG_MAP: &str = "homeport-config";
 pub(super) const CONFIG_KEY: &str = "config.yml";
 pub(super) const CONFIG_FOLDER: &str = "/etc/homeport/config";
 pub(super) const TLS_FOLDER: &str = "/etc/homeport/tls";
+pub(super) const API_FOLDER: &str = "/etc/homeport/api";
 pub(super) const DATA_FOLDER: &str = "/var/lib/registry";
 pub(super) const SECRET: &str = "homeport-secret";
 pub(super) const SECRET_KEY: &str = "http-secret";
@@ -36,11 +37,24 @@ http:
   kubernetes:
     enabled: true
     authorization: {}
-{}{}",
+{}{}{}",
         inputs.authorization.as_str(),
         list("audiences", &inputs.audiences),
         list("hosts", &hosts),
+        api(inputs),
     )
+}
+
+fn api(inputs: &Inputs) -> String {
+    if inputs.api.is_none() {
+        return String::new();
+    }
+    let host = match inputs.hosts.first() {
+        Some(host) => format!("      host: {}\n", serde_json::Value::from(host.as_str())),
+        None => String::new(),
+    };
+    let files = format!("      certificate: {API_FOLDER}/tls.crt\n      key: {API_FOLDER}/tls.key\n");
+    format!("    api:\n      addr: \":{API_PORT}\"\n{files}{host}")
 }
 
 fn list(key: &str, entries: &[String]) -> String {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use access::is_label;
 
+use crate::api_certificate::Pair;
+
 /// Pods of one registry; more share one volume without gaining anything.
 const REPLICAS_MAX: u32 = 100;
 /// As in the settings of the registry; some are ours.
@@ -40,6 +42,15 @@ pub struct Inputs {
     pub secret: Option<Secret>,
     /// The ClusterRoles for users, too.
     pub roles: bool,
+    /// Tags as objects of the cluster; `None`: without.
+    pub api: Option<Api>,
+}
+
+/// Tags as objects of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// The first certificate that pods serve with; `None`: the Secret is in the cluster already, or the operator makes it.
+    pub certificate: Option<Pair>,
 }
 
 /// Where the images are kept.
@@ -151,7 +162,11 @@ impl Inputs {
         ["svc", "svc.cluster.local"].map(|domain| format!("{name}.{namespace}.{domain}:{port}"))
     }
 
-    pub(super) fn check(&self) -> Result<(), InputError> {
+    /// Whether objects can be made from these.
+    ///
+    /// # Errors
+    /// When they do not fit together, or one of them is no proper name.
+    pub fn check(&self) -> Result<(), InputError> {
         if !is_label(&self.namespace) {
             return Err(InputError::Namespace(self.namespace.clone()));
         }

@@ -9,6 +9,7 @@
 //! * Cluster-wide objects of our own carry the namespace in their names, so that two registries in one cluster do not share
 //!   them; the roles for users have the names that people know and are the same for all.
 
+mod api;
 mod config;
 mod inputs;
 mod metadata;
@@ -22,11 +23,13 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use inputs::{Authorization, InputError, Inputs, Secret, ServiceType, Storage};
+pub use inputs::{Api, Authorization, InputError, Inputs, Secret, ServiceType, Storage};
 pub use object::Object;
 
 /// The port of the registry, in the pod and at the Service.
 pub const PORT: i32 = 5000;
+/// The port of the API of tags, in the pod.
+pub const API_PORT: i32 = 6443;
 
 /// All objects, in an order in which they can be applied.
 ///
@@ -42,9 +45,12 @@ pub fn desired(inputs: &Inputs) -> Result<Vec<Object>, InputError> {
     }
     objects.push(config::config_map(inputs, &config));
     objects.extend(config::secret(inputs));
+    objects.extend(api::secret(inputs));
     objects.extend(storage::claim(inputs));
     objects.extend(network::objects(inputs));
     objects.push(workload::registry(inputs, &config));
     objects.push(workload::operator(inputs, &config));
+    // Last: while nothing answers behind it, no namespace of the cluster can be deleted.
+    objects.extend(api::registration(inputs));
     Ok(objects)
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::metadata::{Component, namespaced};
-use super::{Inputs, Object, PORT};
+use super::{API_PORT, Inputs, Object, PORT};
 
 /// The port's name in pods and at the Service.
 pub(super) const PORT_NAME: &str = "registry";
@@ -15,10 +15,11 @@ pub(super) const HEALTH_PORT: i32 = 8080;
 pub(super) const HEALTH_PORT_NAME: &str = "health";
 
 pub(super) fn objects(inputs: &Inputs) -> [Object; 4] {
+    let ports = [Some(PORT), inputs.api.is_some().then_some(API_PORT)];
     [
         service(inputs),
-        policy(inputs, Component::Registry, PORT),
-        policy(inputs, Component::Operator, HEALTH_PORT),
+        policy(inputs, Component::Registry, ports.into_iter().flatten()),
+        policy(inputs, Component::Operator, [HEALTH_PORT]),
         budget(inputs),
     ]
 }
@@ -45,15 +46,19 @@ fn service(inputs: &Inputs) -> Object {
 }
 
 /// Where pods may connect to is left open: the addresses of the API server and of the name server are each cluster's own.
-fn policy(inputs: &Inputs, component: Component, port: i32) -> Object {
-    let port =
-        NetworkPolicyPort { port: Some(IntOrString::Int(port)), protocol: Some("TCP".to_owned()), end_port: None };
+fn policy(inputs: &Inputs, component: Component, ports: impl IntoIterator<Item = i32>) -> Object {
+    let port = |port| NetworkPolicyPort {
+        port: Some(IntOrString::Int(port)),
+        protocol: Some("TCP".to_owned()),
+        end_port: None,
+    };
+    let ports = ports.into_iter().map(port).collect();
     NetworkPolicy {
         metadata: namespaced(inputs, component, component.name()),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(component.selector()),
             policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![NetworkPolicyIngressRule { from: None, ports: Some(vec![port]) }]),
+            ingress: Some(vec![NetworkPolicyIngressRule { from: None, ports: Some(ports) }]),
             egress: None,
         }),
     }

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Se
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde::Serialize;
 
 macro_rules! objects {
@@ -26,5 +27,5 @@ macro_rules! objects {
 
 objects! {
     Namespace, ServiceAccount, ClusterRole, ClusterRoleBinding, Role, RoleBinding, ConfigMap, Secret,
-    PersistentVolumeClaim, Service, NetworkPolicy, PodDisruptionBudget, Deployment,
+    PersistentVolumeClaim, Service, NetworkPolicy, PodDisruptionBudget, Deployment, APIService,
 }

@@ -4,19 +4,20 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 
 use super::metadata::{Component, cluster_wide, namespaced, texts};
-use super::{Authorization, Inputs, Object};
+use super::{Authorization, Inputs, Object, api};
 
-const RBAC: &str = "rbac.authorization.k8s.io";
+pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 const READ: &[&str] = &["get", "list", "watch"];
 
 pub(super) fn objects(inputs: &Inputs) -> Vec<Object> {
     let mut objects = Vec::new();
-    for (component, rules) in [(Component::Registry, registry(inputs)), (Component::Operator, operator())] {
+    for (component, rules) in [(Component::Registry, registry(inputs)), (Component::Operator, operator(inputs))] {
         objects.push(account(inputs, component));
         objects.extend(in_the_cluster(inputs, component, rules));
         objects.extend(at_home(inputs, component));
     }
     objects.extend(audiences(inputs));
+    objects.extend(api::rights(inputs));
     objects
 }
 
@@ -37,13 +38,17 @@ fn registry(inputs: &Inputs) -> Vec<PolicyRule> {
     rules
 }
 
-fn operator() -> Vec<PolicyRule> {
-    vec![
+fn operator(inputs: &Inputs) -> Vec<PolicyRule> {
+    let mut rules = vec![
         rule(&[""], &["secrets"], &["get", "list", "watch", "patch", "delete"]),
         rule(&[""], &["serviceaccounts"], READ),
         rule(&[""], &["serviceaccounts/token"], &["create"]),
         events(),
-    ]
+    ];
+    if inputs.api.is_some() {
+        rules.push(api::keeper());
+    }
+    rules
 }
 
 fn events() -> PolicyRule {
@@ -71,7 +76,11 @@ fn at_home(inputs: &Inputs, component: Component) -> [Object; 2] {
     let leases = |verbs: &[&str]| rule(&["coordination.k8s.io"], &["leases"], verbs);
     let own = PolicyRule { resource_names: Some(texts(&[component.lease()])), ..leases(&["get", "update"]) };
     // What is made has no name yet that a rule could compare.
-    let rules = vec![leases(&["create"]), own];
+    let mut rules = vec![leases(&["create"]), own];
+    if component == Component::Operator && inputs.api.is_some() {
+        // For the certificate of the API, when its Secret is gone.
+        rules.push(rule(&[""], &["secrets"], &["create"]));
+    }
     let binding = RoleBinding {
         metadata: metadata.clone(),
         role_ref: reference("Role", component.name()),
@@ -112,11 +121,11 @@ pub(super) fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Polic
     }
 }
 
-fn reference(kind: &str, name: &str) -> RoleRef {
+pub(super) fn reference(kind: &str, name: &str) -> RoleRef {
     RoleRef { api_group: RBAC.to_owned(), kind: kind.to_owned(), name: name.to_owned() }
 }
 
-fn subject(inputs: &Inputs, component: Component) -> Subject {
+pub(super) fn subject(inputs: &Inputs, component: Component) -> Subject {
     Subject {
         api_group: None,
         kind: "ServiceAccount".to_owned(),

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api_certificate::Pair;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -19,7 +21,12 @@ fn inputs() -> Inputs {
         authorization: Authorization::Rbac,
         secret: Some(Secret(SECRET.to_owned())),
         roles: true,
+        api: Some(Api { certificate: Some(pair()) }),
     }
+}
+
+fn pair() -> Pair {
+    Pair { certificate: "the certificate".to_owned(), key: "the private key".to_owned() }
 }
 
 fn objects(inputs: &Inputs) -> Vec<Value> {
@@ -51,7 +58,10 @@ fn rights(objects: &[Value], account: &str) -> BTreeSet<String> {
     let roles = objects.iter().filter(bound).map(|binding| &binding["roleRef"]);
     let rules = roles.flat_map(|role| {
         let kind = role["kind"].as_str().unwrap();
-        find(objects, kind, role["name"].as_str().unwrap())["rules"].as_array().unwrap()
+        let name = role["name"].as_str().unwrap();
+        // The cluster's own are not ours to print.
+        let printed = !["system:auth-delegator", "extension-apiserver-authentication-reader"].contains(&name);
+        printed.then(|| find(objects, kind, name)["rules"].as_array().unwrap()).into_iter().flatten()
     });
     let words = |rule: &Value, field: &str| -> Vec<String> {
         rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
@@ -88,12 +98,15 @@ fn only_the_operator_reads_secrets_and_nobody_has_everything() {
     let objects = objects(&inputs());
     let registry = rights(&objects, "homeport");
     let operator = rights(&objects, "homeport-operator");
+    assert!(operator.iter().filter(|right| right.contains("apiservices")).count() == 2, "{operator:?}");
     assert!(registry.iter().all(|right| !right.contains("secrets") && !right.contains("impersonate")), "{registry:?}");
     assert!(registry.contains("create authentication.k8s.io/tokenreviews"));
     assert!(registry.contains("watch rbac.authorization.k8s.io/clusterrolebindings"));
     assert!(registry.contains("update coordination.k8s.io/leases"));
     assert!(operator.contains("patch /secrets") && operator.contains("create /serviceaccounts/token"));
-    assert!(!operator.contains("create /secrets"));
+    assert!(find(&objects, "ClusterRole", "homeport:operator")["rules"].as_array().unwrap().iter().all(|rule| {
+        rule["resources"] != json!(["secrets"]) || !rule["verbs"].as_array().unwrap().contains(&json!("create"))
+    }));
     for right in registry.iter().chain(&operator) {
         assert!(!right.contains('*'), "{right}");
     }
@@ -101,7 +114,7 @@ fn only_the_operator_reads_secrets_and_nobody_has_everything() {
 
 #[test]
 fn each_may_change_its_own_lease_and_no_other() {
-    let objects = objects(&inputs());
+    let objects = objects(&Inputs { api: None, ..inputs() });
     for (name, lease) in [("homeport", "homeport-namespaces"), ("homeport-operator", "homeport-operator")] {
         let group = json!(["coordination.k8s.io"]);
         let expected = json!([
@@ -150,8 +163,8 @@ fn the_secret_is_in_one_object_only() {
     assert_eq!(holders[0]["kind"], "Secret");
     assert!(!format!("{:?}", inputs()).contains(SECRET));
 
-    let without = objects(&Inputs { secret: None, ..inputs() });
-    assert_eq!(without.len() + 1, with.len());
+    let without = objects(&Inputs { secret: None, api: Some(Api { certificate: None }), ..inputs() });
+    assert_eq!(without.len() + 2, with.len());
     assert!(without.iter().all(|object| object["kind"] != "Secret"));
 }
 
@@ -169,10 +182,12 @@ fn selectors_select_the_pods_of_one_component() {
     assert_eq!(&find(&objects, "Service", "homeport")["spec"]["selector"], registry);
     assert_eq!(&find(&objects, "PodDisruptionBudget", "homeport")["spec"]["selector"]["matchLabels"], registry);
     for (name, port) in [("homeport", 5000), ("homeport-operator", 8080)] {
-        let expected = json!([{"ports": [{"port": port, "protocol": "TCP"}]}]);
-        assert_eq!(find(&objects, "NetworkPolicy", name)["spec"]["ingress"], expected);
+        let open = find(&objects, "NetworkPolicy", name)["spec"]["ingress"][0]["ports"].as_array().unwrap();
+        assert_eq!(open[0], json!({"port": port, "protocol": "TCP"}));
         let container = &find(&objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["ports"][0]["containerPort"], port);
+        let ports = container["ports"].as_array().unwrap().iter().map(|port| &port["containerPort"]);
+        assert!(ports.eq(open.iter().map(|port| &port["port"])), "{name}");
         for probe in ["livenessProbe", "readinessProbe"] {
             assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"]);
         }
@@ -211,6 +226,58 @@ fn tls_changes_the_probes_the_volumes_and_the_configuration() {
 }
 
 #[test]
+fn the_api_server_finds_the_api_and_trusts_it() {
+    let with = objects(&inputs());
+    assert_eq!(with.last().unwrap()["kind"], "APIService");
+    let registration = find(&with, "APIService", "v1alpha1.payload-registry.deckhouse.io");
+    let ByteString(certificate) = serde_json::from_value(registration["spec"]["caBundle"].clone()).unwrap();
+    assert_eq!(certificate, pair().certificate.as_bytes());
+    let reference = &registration["spec"]["service"];
+    assert_eq!(reference, &json!({"name": "homeport-api", "namespace": "homeport", "port": 443}));
+    let service = &find(&with, "Service", "homeport-api")["spec"];
+    assert_eq!((&service["ports"][0]["port"], &service["publishNotReadyAddresses"]), (&json!(443), &json!(true)));
+    let template = &find(&with, "Deployment", "homeport")["spec"]["template"];
+    assert_eq!(&service["selector"], &template["metadata"]["labels"]);
+    let container = &template["spec"]["containers"][0];
+    let ports = container["ports"].as_array().unwrap();
+    let port = ports.iter().find(|port| port["name"] == service["ports"][0]["targetPort"]).unwrap();
+    let text = config::text(&inputs());
+    assert!(text.contains(&format!("addr: \":{}\"", port["containerPort"])), "{text}");
+    let volume = template["spec"]["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "api-tls");
+    let expected = json!({"secretName": "homeport-api-tls", "optional": true, "defaultMode": 0o440});
+    assert_eq!(volume.unwrap()["secret"], expected);
+    let mount = container["volumeMounts"].as_array().unwrap().iter().find(|mount| mount["name"] == "api-tls").unwrap();
+    assert!(text.contains(&format!("certificate: {}/tls.crt", mount["mountPath"].as_str().unwrap())), "{text}");
+    let secret = find(&with, "Secret", "homeport-api-tls");
+    assert_eq!(secret["data"]["ca.crt"], registration["spec"]["caBundle"]);
+}
+
+#[test]
+fn without_the_api_nothing_of_it_is_left() {
+    let with: BTreeSet<String> = objects(&inputs()).iter().map(name).collect();
+    let without = objects(&Inputs { api: None, ..inputs() });
+    let gone: BTreeSet<String> = with.difference(&without.iter().map(name).collect()).cloned().collect();
+    let expected = [
+        "APIService v1alpha1.payload-registry.deckhouse.io",
+        "ClusterRole payload-registry-tags",
+        "ClusterRoleBinding homeport:auth-delegator",
+        "ClusterRoleBinding payload-registry-tags",
+        "RoleBinding homeport:authentication-reader",
+        "Secret homeport-api-tls",
+        "Service homeport-api",
+    ];
+    assert_eq!(gone.into_iter().collect::<Vec<_>>(), expected);
+    for object in &without {
+        let text = object.to_string();
+        assert!(!["6443", "api-tls", "apiservices", "homeport-api"].iter().any(|word| text.contains(word)), "{text}");
+    }
+}
+
+fn name(object: &Value) -> String {
+    format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+}
+
+#[test]
 fn kubelets_may_ask_for_the_audience_of_the_registry() {
     assert!(desired(&inputs()).unwrap().iter().all(|object| !format!("{object:?}").contains("system:nodes")));
     let objects = objects(&Inputs { audiences: vec!["registry".to_owned()], ..inputs() });
@@ -233,7 +300,9 @@ fn two_registries_share_only_the_roles_for_users() {
     };
     let (one, other) = (names("one"), names("other"));
     let shared: Vec<&String> = one.intersection(&other).collect();
-    assert_eq!(shared.len(), 12, "{shared:?}");
+    let apis = ["payload-registry-tags", "v1alpha1.payload-registry.deckhouse.io"];
+    assert_eq!(shared.len(), 12 + apis.len(), "{shared:?}");
+    assert!(apis.iter().all(|name| shared.iter().any(|shared| shared == name)), "{shared:?}");
     assert!(one.contains("one:registry") && !other.contains("one:registry"));
 
     let without = objects(&Inputs { roles: false, ..inputs() });

@@ -12,14 +12,18 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::config::{CONFIG_FOLDER, CONFIG_KEY, CONFIG_MAP, DATA_FOLDER, SECRET, SECRET_KEY, TLS_FOLDER, checksum};
+use super::config::{
+    API_FOLDER, CONFIG_FOLDER, CONFIG_KEY, CONFIG_MAP, DATA_FOLDER, SECRET, SECRET_KEY, TLS_FOLDER, checksum,
+};
 use super::metadata::{Component, map, namespaced, texts};
 use super::network::{HEALTH_PORT, HEALTH_PORT_NAME, PORT_NAME};
-use super::{Inputs, Object, PORT, storage};
+use super::{API_PORT, Inputs, Object, PORT, api, storage};
+use crate::api_certificate;
 
 const USER: i64 = 1001;
 const CONFIG_VOLUME: &str = "config";
 const TLS_VOLUME: &str = "tls";
+const API_VOLUME: &str = "api-tls";
 /// A pod that leaves is out of the Service's addresses after this time, while it still answers.
 const LEAVE_SECONDS: i64 = 5;
 /// Running requests get 30 s to end (`http.draintimeout`); the rest is for leaving and for the last writes.
@@ -30,13 +34,20 @@ pub(super) fn registry(inputs: &Inputs, config: &str) -> Object {
     let mut volumes = vec![config_volume(), storage::volume(inputs)];
     if let Some(secret) = &inputs.tls_secret {
         mounts.push(mount(TLS_VOLUME, TLS_FOLDER, true));
-        volumes.push(tls_volume(secret));
+        volumes.push(tls_volume(TLS_VOLUME, secret, false));
+    }
+    let mut ports = vec![port(PORT_NAME, PORT)];
+    if inputs.api.is_some() {
+        ports.push(port(api::PORT_NAME, API_PORT));
+        mounts.push(mount(API_VOLUME, API_FOLDER, true));
+        // Images are served without it, and the operator makes it when it is not there.
+        volumes.push(tls_volume(API_VOLUME, api_certificate::SECRET, true));
     }
     let several = inputs.replicas > 1;
     let scheme = if inputs.tls_secret.is_some() { "HTTPS" } else { "HTTP" };
     let probe = |path, period_seconds| probe(PORT_NAME, scheme, path, period_seconds);
     let container = Container {
-        ports: Some(vec![port(PORT_NAME, PORT)]),
+        ports: Some(ports),
         env: Some(vec![secret_variable()]),
         startup_probe: Some(Probe { failure_threshold: Some(60), ..probe("/livez", 2) }),
         liveness_probe: Some(probe("/livez", 10)),
@@ -230,13 +241,14 @@ fn config_volume() -> Volume {
     }
 }
 
-fn tls_volume(secret: &str) -> Volume {
+fn tls_volume(name: &str, secret: &str, optional: bool) -> Volume {
     Volume {
-        name: TLS_VOLUME.to_owned(),
+        name: name.to_owned(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret.to_owned()),
             // The key is for the group that the pod runs as, and for nobody else.
             default_mode: Some(0o440),
+            optional: optional.then_some(true),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::content::{Cluster, ContentError, NamespaceContent, Owned, Standing};
 use super::decide::{Removal, Settings};
-use super::metrics::Metrics;
+use super::metrics::{Counts, Metrics};
 use super::pass::Cleaner;
 
 const DRAIN: Duration = Duration::from_secs(10);
@@ -150,6 +150,12 @@ impl World {
         self.namespaces.entry(name.to_owned()).or_insert((uid, false));
     }
 
+    /// With content.
+    fn fill(&mut self, name: &str) {
+        self.create(name);
+        self.push(name);
+    }
+
     fn delete(&mut self, name: &str) {
         if let Some((uid, _)) = self.namespaces.remove(name) {
             self.ended.insert(uid, self.clock.elapsed());
@@ -173,206 +179,186 @@ impl World {
     }
 }
 
-fn world() -> (Shared, Cleaner<Shared, Shared>, Arc<ManualClock>, Arc<Metrics>) {
-    let clock = Arc::new(ManualClock::new(0));
-    let mut world = World {
-        clock: Arc::clone(&clock),
-        api: Api::Right,
-        flip: None,
-        namespaces: BTreeMap::new(),
-        remembered: None,
-        ended: BTreeMap::new(),
-        uids: 0,
-        records: BTreeMap::new(),
-        content: BTreeSet::new(),
-        cluster: None,
-        store_fails: false,
-        overtaken: false,
-        removed: Vec::new(),
-    };
-    world.create(KUBE_SYSTEM);
-    let shared = Shared(Arc::new(Mutex::new(world)));
-    let metrics = Arc::new(Metrics::default());
-    let settings = Settings { drain: DRAIN, ..Settings::default() };
-    let (cluster, content) = (Arc::new(shared.clone()), Arc::new(shared.clone()));
-    let cleaner = Cleaner::new(cluster, content, settings, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&metrics));
-    (shared, cleaner, clock, metrics)
+/// The clean-up in such a world.
+struct Stage {
+    shared: Shared,
+    cleaner: Cleaner<Shared, Shared>,
+    clock: Arc<ManualClock>,
+    metrics: Arc<Metrics>,
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
+impl Stage {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(0));
+        let mut world = World {
+            clock: Arc::clone(&clock),
+            api: Api::Right,
+            flip: None,
+            namespaces: BTreeMap::new(),
+            remembered: None,
+            ended: BTreeMap::new(),
+            uids: 0,
+            records: BTreeMap::new(),
+            content: BTreeSet::new(),
+            cluster: None,
+            store_fails: false,
+            overtaken: false,
+            removed: Vec::new(),
+        };
+        world.create(KUBE_SYSTEM);
+        let shared = Shared(Arc::new(Mutex::new(world)));
+        let metrics = Arc::new(Metrics::default());
+        let settings = Settings { drain: DRAIN, ..Settings::default() };
+        let (cluster, content) = (Arc::new(shared.clone()), Arc::new(shared.clone()));
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let cleaner = Cleaner::new(cluster, content, settings, time, Arc::clone(&metrics));
+        Self { shared, cleaner, clock, metrics }
+    }
 
-fn change<T>(shared: &Shared, change: impl FnOnce(&mut World) -> T) -> T {
-    change(&mut shared.0.lock().unwrap())
-}
-
-#[test]
-fn content_goes_a_drain_time_after_its_namespace() {
-    run(async {
-        let (shared, mut cleaner, clock, metrics) = world();
-        change(&shared, |world| {
-            world.create("shop");
-            world.remember();
-            world.push("shop");
-        });
-        assert_eq!(cleaner.pass().await, Settings::default().interval);
-        change(&shared, |world| {
-            world.delete("shop");
+    /// Something happens, and is seen.
+    fn seen(&self, change: impl FnOnce(&mut World)) {
+        self.change(|world| {
+            change(world);
             world.remember();
         });
-        assert_eq!(cleaner.pass().await, DRAIN);
-        clock.advance(Duration::from_secs(9));
-        assert_eq!(cleaner.pass().await, Duration::from_secs(1));
-        assert_eq!(metrics.counts().missed, 1);
-        clock.advance(Duration::from_secs(1));
-        cleaner.pass().await;
-        assert_eq!(change(&shared, |world| world.removed.clone()), ["shop uid-2"]);
-        assert_eq!((metrics.counts().removed, change(&shared, |world| world.content.len())), (1, 0));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        change(&mut self.shared.0.lock().unwrap())
+    }
+
+    async fn pass(&mut self) -> Duration {
+        self.cleaner.pass().await
+    }
+
+    /// A pass, and another one when all is drained that the first one found.
+    async fn drain(&mut self) -> Duration {
+        self.pass().await;
+        self.clock.advance(DRAIN);
+        self.pass().await
+    }
+
+    fn counts(&self) -> Counts {
+        self.metrics.counts()
+    }
+}
+
+#[tokio::test]
+async fn content_goes_a_drain_time_after_its_namespace() {
+    let mut stage = Stage::new();
+    stage.seen(|world| world.fill("shop"));
+    assert_eq!(stage.pass().await, Settings::default().interval);
+    stage.seen(|world| world.delete("shop"));
+    assert_eq!(stage.pass().await, DRAIN);
+    stage.clock.advance(Duration::from_secs(9));
+    assert_eq!(stage.pass().await, Duration::from_secs(1));
+    assert_eq!(stage.counts().missed, 1);
+    stage.clock.advance(Duration::from_secs(1));
+    stage.pass().await;
+    stage.change(|world| {
+        assert_eq!(world.removed, ["shop uid-2"]);
+        assert!(world.content.is_empty());
+    });
+    assert_eq!(stage.counts().removed, 1);
+}
+
+#[tokio::test]
+async fn a_namespace_made_again_becomes_the_owner_of_nothing_old() {
+    let mut stage = Stage::new();
+    stage.seen(|world| {
+        world.fill("shop");
+        world.delete("shop");
+        world.create("shop");
+    });
+    stage.drain().await;
+    stage.change(|world| {
+        assert_eq!(world.removed, ["shop uid-2"]);
+        assert_eq!(world.records["shop"], "uid-3");
+        assert!(world.content.is_empty());
     });
 }
 
-#[test]
-fn a_namespace_made_again_becomes_the_owner_of_nothing_old() {
-    run(async {
-        let (shared, mut cleaner, clock, _) = world();
-        change(&shared, |world| {
-            world.create("shop");
-            world.push("shop");
-            world.delete("shop");
-            world.create("shop");
-            world.remember();
-        });
-        cleaner.pass().await;
-        clock.advance(DRAIN);
-        cleaner.pass().await;
-        change(&shared, |world| {
-            assert_eq!(world.removed, ["shop uid-2"]);
-            assert_eq!(world.records["shop"], "uid-3");
-            assert!(world.content.is_empty());
-        });
+#[tokio::test]
+async fn content_without_an_owner_is_adopted_or_left_alone() {
+    let mut stage = Stage::new();
+    stage.seen(|world| {
+        world.create("shop");
+        world.create("going");
+        world.namespaces.get_mut("going").unwrap().1 = true;
+        world.content.extend(["shop", "going", "nobody"].map(str::to_owned));
     });
+    stage.drain().await;
+    stage.change(|world| {
+        assert_eq!(world.records.keys().collect::<Vec<_>>(), ["going", "shop"]);
+        assert_eq!(world.content.len(), 3);
+    });
+    assert_eq!(stage.counts().adopted, 2);
 }
 
-#[test]
-fn content_without_an_owner_is_adopted_or_left_alone() {
-    run(async {
-        let (shared, mut cleaner, clock, metrics) = world();
-        change(&shared, |world| {
-            world.create("shop");
-            world.create("going");
-            world.namespaces.get_mut("going").unwrap().1 = true;
-            world.content.extend(["shop", "going", "nobody"].map(str::to_owned));
-            world.remember();
-        });
-        cleaner.pass().await;
-        clock.advance(DRAIN);
-        cleaner.pass().await;
-        change(&shared, |world| {
-            assert_eq!(world.records.keys().collect::<Vec<_>>(), ["going", "shop"]);
-            assert_eq!(world.content.len(), 3);
-        });
-        assert_eq!(metrics.counts().adopted, 2);
-    });
+#[tokio::test]
+async fn another_cluster_removes_nothing() {
+    let mut stage = Stage::new();
+    stage.seen(|world| world.fill("shop"));
+    stage.pass().await;
+    stage.seen(|world| world.api = Api::Foreign);
+    for _ in 0..5 {
+        stage.pass().await;
+        stage.clock.advance(Duration::from_secs(3600));
+    }
+    assert_eq!((stage.counts().held, stage.counts().removed), (1, 0));
+    stage.seen(|world| world.api = Api::Right);
+    stage.pass().await;
+    assert_eq!((stage.counts().held, stage.counts().owned), (0, 1));
 }
 
-#[test]
-fn another_cluster_removes_nothing() {
-    run(async {
-        let (shared, mut cleaner, clock, metrics) = world();
-        change(&shared, |world| {
-            world.create("shop");
-            world.remember();
-            world.push("shop");
-        });
-        cleaner.pass().await;
-        change(&shared, |world| {
-            world.api = Api::Foreign;
-            world.remember();
-        });
-        for _ in 0..5 {
-            cleaner.pass().await;
-            clock.advance(Duration::from_secs(3600));
-        }
-        assert_eq!((metrics.counts().held, metrics.counts().removed), (1, 0));
-        change(&shared, |world| {
-            world.api = Api::Right;
-            world.remember();
-        });
-        cleaner.pass().await;
-        assert_eq!((metrics.counts().held, metrics.counts().owned), (0, 1));
+#[tokio::test]
+async fn most_at_once_wait_for_somebody_to_object() {
+    let mut stage = Stage::new();
+    stage.seen(|world| {
+        (0..20).for_each(|number| world.fill(&name(number)));
+        (0..12).for_each(|number| world.delete(&name(number)));
     });
+    stage.pass().await;
+    stage.clock.advance(Duration::from_secs(3599));
+    stage.pass().await;
+    assert_eq!((stage.counts().held, stage.counts().removed), (12, 0));
+    stage.clock.advance(Duration::from_secs(1));
+    stage.pass().await;
+    assert_eq!((stage.counts().held, stage.counts().removed), (0, 12));
 }
 
-#[test]
-fn most_at_once_wait_for_somebody_to_object() {
-    run(async {
-        let (shared, mut cleaner, clock, metrics) = world();
-        change(&shared, |world| {
-            for number in 0..20 {
-                world.create(&format!("n{number}"));
-                world.push(&format!("n{number}"));
-            }
-            for number in 0..12 {
-                world.delete(&format!("n{number}"));
-            }
-            world.remember();
-        });
-        cleaner.pass().await;
-        clock.advance(Duration::from_secs(3599));
-        cleaner.pass().await;
-        assert_eq!((metrics.counts().held, metrics.counts().removed), (12, 0));
-        clock.advance(Duration::from_secs(1));
-        cleaner.pass().await;
-        assert_eq!((metrics.counts().held, metrics.counts().removed), (0, 12));
+#[tokio::test]
+async fn many_that_only_seem_gone_hold_those_that_are() {
+    let mut stage = Stage::new();
+    stage.seen(|world| {
+        (0..20).for_each(|number| world.fill(&name(number)));
+        (0..2).for_each(|number| world.delete(&name(number)));
     });
+    // The list lacks ten more.
+    stage.change(|world| world.remembered.as_mut().unwrap().retain(|found, _| (2..12).all(|n| *found != name(n))));
+    stage.drain().await;
+    stage.drain().await;
+    assert_eq!((stage.counts().missed, stage.counts().held, stage.counts().removed), (12, 12, 0));
+    stage.seen(|_| ());
+    stage.pass().await;
+    assert_eq!((stage.counts().held, stage.counts().removed), (0, 2));
 }
 
-#[test]
-fn many_that_only_seem_gone_hold_those_that_are() {
-    run(async {
-        let (shared, mut cleaner, clock, metrics) = world();
-        change(&shared, |world| {
-            for number in 0..20 {
-                world.create(&format!("n{number}"));
-                world.push(&format!("n{number}"));
-            }
-            world.delete("n0");
-            world.delete("n1");
-            // A list that lacks ten more.
-            world.remember();
-            for number in 2..12 {
-                world.remembered.as_mut().unwrap().remove(&format!("n{number}"));
-            }
-        });
-        for _ in 0..3 {
-            cleaner.pass().await;
-            clock.advance(DRAIN);
-        }
-        assert_eq!((metrics.counts().missed, metrics.counts().held, metrics.counts().removed), (12, 12, 0));
-        change(&shared, World::remember);
-        cleaner.pass().await;
-        assert_eq!((metrics.counts().held, metrics.counts().removed), (0, 2));
+#[tokio::test]
+async fn what_somebody_else_did_is_not_counted() {
+    let mut stage = Stage::new();
+    stage.seen(|world| {
+        world.fill("shop");
+        world.delete("shop");
+        world.create("shop");
+        world.overtaken = true;
     });
+    assert_eq!(stage.drain().await, Settings::default().interval);
+    assert_eq!((stage.counts().removed, stage.counts().errors), (0, 0));
 }
 
-#[test]
-fn what_somebody_else_did_is_not_counted() {
-    run(async {
-        let (shared, mut cleaner, clock, metrics) = world();
-        change(&shared, |world| {
-            world.create("shop");
-            world.push("shop");
-            world.delete("shop");
-            world.create("shop");
-            world.remember();
-            world.overtaken = true;
-        });
-        cleaner.pass().await;
-        clock.advance(DRAIN);
-        assert_eq!(cleaner.pass().await, Settings::default().interval);
-        assert_eq!((metrics.counts().removed, metrics.counts().errors), (0, 0));
-    });
+fn name(number: u8) -> String {
+    format!("n{number}")
 }
 
 #[derive(Clone, Debug)]
@@ -416,14 +402,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..80)
 }
 
-async fn take(shared: &Shared, cleaner: &mut Cleaner<Shared, Shared>, clock: &ManualClock, step: Step) {
-    let name = |number: u8| format!("n{number}");
+async fn take(stage: &mut Stage, step: Step) {
     match step {
         Step::Pass => {
-            cleaner.pass().await;
+            stage.pass().await;
         }
-        Step::Advance(seconds) => clock.advance(Duration::from_secs(seconds)),
-        step => change(shared, |world| match step {
+        Step::Advance(seconds) => stage.clock.advance(Duration::from_secs(seconds)),
+        step => stage.change(|world| match step {
             Step::Create(number) => world.create(&name(number)),
             Step::Terminate(number) => {
                 if let Some(namespace) = world.namespaces.get_mut(&name(number)) {
@@ -457,23 +442,20 @@ proptest! {
     /// nothing of a namespace that is gone is left.
     #[test]
     fn nothing_is_removed_without_proof_and_nothing_is_left_behind(steps in steps()) {
-        run(async {
-            let (shared, mut cleaner, clock, _) = world();
-            change(&shared, World::remember);
-            cleaner.pass().await;
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+            let mut stage = Stage::new();
+            stage.seen(|_| ());
+            stage.pass().await;
             for step in steps {
-                take(&shared, &mut cleaner, &clock, step).await;
+                take(&mut stage, step).await;
             }
-            change(&shared, |world| {
+            stage.seen(|world| {
                 (world.api, world.flip) = (Api::Right, None);
                 world.store_fails = false;
-                world.remember();
             });
-            for _ in 0..3 {
-                cleaner.pass().await;
-                clock.advance(DRAIN);
-            }
-            change(&shared, |world| {
+            stage.drain().await;
+            stage.drain().await;
+            stage.change(|world| {
                 for (name, uid) in &world.records {
                     prop_assert_eq!(world.namespaces.get(name).map(|(uid, _)| uid), Some(uid));
                 }

@@ -80,6 +80,7 @@ pub(super) fn filled(
                 (names::EXPIRES_AT): expires_at,
                 (names::HASH): hash,
                 (names::STATUS): Status::filled(account).to_annotation(),
+                (names::OPERATOR): settings.operator(),
             },
             "ownerReferences": owners(secret, account, account_uid),
         },
@@ -87,13 +88,16 @@ pub(super) fn filled(
     })
 }
 
-/// The change that tells how a Secret stands.
-pub(super) fn told(secret: &SecretView, status: &Status) -> Value {
+/// The change that tells how a Secret stands, and who says so.
+pub(super) fn told(secret: &SecretView, status: &Status, settings: &Settings) -> Value {
     json!({
         "metadata": {
             "uid": secret.uid,
             "resourceVersion": secret.resource_version,
-            "annotations": { (names::STATUS): status.to_annotation() },
+            "annotations": {
+                (names::STATUS): status.to_annotation(),
+                (names::OPERATOR): settings.operator(),
+            },
         },
     })
 }

@@ -1,4 +1,4 @@
-use super::super::testing::{ACCOUNT, ACCOUNT_UID, at, fresh, key, settings, token};
+use super::super::testing::{ACCOUNT, ACCOUNT_UID, OPERATOR, at, fresh, key, settings, token};
 use super::*;
 use k8s_openapi::api::authentication::v1::TokenRequestStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -51,6 +51,7 @@ fn everything_changes_in_one_step_and_only_from_the_known_state() {
     let status: Value = serde_json::from_str(annotations[names::STATUS].as_str().unwrap()).unwrap();
     assert_eq!((&status["type"], &status["status"]), (&json!("Ready"), &json!("True")));
     assert_eq!(patch["data"].as_object().unwrap().len(), 1);
+    assert_eq!(annotations[names::OPERATOR], OPERATOR);
     // The name is the user's to write.
     assert!(annotations.get(names::SERVICE_ACCOUNT).is_none());
 }
@@ -74,10 +75,12 @@ fn owners_of_others_stay_and_earlier_accounts_go() {
 
 #[test]
 fn a_status_touches_nothing_else() {
-    let patch = told(&fresh(), &Status::problem("ServiceAccountNotFound", &"long ".repeat(1000)));
+    let patch = told(&fresh(), &Status::problem("ServiceAccountNotFound", &"long ".repeat(1000)), &settings());
     assert_eq!(patch.as_object().unwrap().len(), 1);
     assert_eq!(patch["metadata"].as_object().unwrap().len(), 3);
-    assert!(patch["metadata"]["annotations"][names::STATUS].as_str().unwrap().len() < 1024);
+    let annotations = &patch["metadata"]["annotations"];
+    assert!(annotations[names::STATUS].as_str().unwrap().len() < 1024);
+    assert_eq!((annotations.as_object().unwrap().len(), &annotations[names::OPERATOR]), (2, &json!(OPERATOR)));
 }
 
 #[test]

@@ -33,6 +33,9 @@ struct Entry {
     issued: Option<Instant>,
     fights: u32,
     round: u64,
+    uid: Option<String>,
+    /// Its namespace is about to be gone, which does not turn back.
+    ending: bool,
 }
 
 /// What a change of a Secret means for us.
@@ -50,6 +53,8 @@ pub(super) struct Index {
     secrets: HashMap<Key, Entry>,
     by_account: HashMap<AccountKey, BTreeSet<Key>>,
     by_end: BTreeSet<(Timestamp, Key)>,
+    /// Those that another operator fills.
+    elsewhere: HashSet<Key>,
     round: u64,
     accounts_seen: HashSet<AccountKey>,
 }
@@ -69,15 +74,21 @@ impl Index {
         } else if self.secrets.len() >= SECRETS_MAX {
             return Change::TooMany;
         }
+        let elsewhere = self.elsewhere.contains(&key);
         let mut old = self.take(&key).unwrap_or_default();
+        if elsewhere {
+            self.elsewhere.insert(key.clone());
+        }
+        let ending = old.ending && old.uid == metadata.uid;
         let ours = old.written.take().is_some_and(|written| written == resource_version);
         let expires = annotations.expires_at.and_then(|text| text.parse().ok());
         self.by_end.extend(expires.filter(|_| old.filled).map(|end| (end, key.clone())));
         self.by_account.entry((key.namespace.clone(), account.clone())).or_default().insert(key.clone());
         let account_uid = annotations.service_account_uid;
-        let entry = Entry { resource_version, account, account_uid, expires, round: self.round, ..old };
+        let (round, uid) = (self.round, metadata.uid.clone());
+        let entry = Entry { resource_version, account, account_uid, expires, round, uid, ending, ..old };
         self.secrets.insert(key.clone(), entry);
-        if ours { Change::None } else { Change::Look(key) }
+        if ours || ending { Change::None } else { Change::Look(key) }
     }
 
     /// A Secret is gone, or no longer ours.
@@ -87,6 +98,7 @@ impl Index {
 
     fn take(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.secrets.remove(key)?;
+        self.elsewhere.remove(key);
         if let Some(end) = entry.expires {
             self.by_end.remove(&(end, key.clone()));
         }
@@ -118,7 +130,9 @@ impl Index {
     /// A ServiceAccount is there: which Secrets have a token of another one, or none.
     pub(super) fn account_there(&mut self, account: AccountKey, uid: Option<&str>, listed: bool) -> Vec<Key> {
         let keys = self.by_account.get(&account).into_iter().flatten();
-        let other = |key: &&Key| self.secrets.get(*key).is_some_and(|entry| entry.account_uid.as_deref() != uid);
+        let other = |key: &&Key| {
+            self.secrets.get(*key).is_some_and(|entry| !entry.ending && entry.account_uid.as_deref() != uid)
+        };
         let found = keys.filter(other).cloned().collect();
         if listed && self.by_account.contains_key(&account) {
             self.accounts_seen.insert(account);
@@ -128,7 +142,7 @@ impl Index {
 
     /// A ServiceAccount is gone: which Secrets name it.
     pub(super) fn account_gone(&self, account: &AccountKey) -> Vec<Key> {
-        self.by_account.get(account).into_iter().flatten().cloned().collect()
+        self.by_account.get(account).into_iter().flatten().filter(|key| !self.is_ending(key)).cloned().collect()
     }
 
     /// The list of ServiceAccounts starts over.
@@ -141,7 +155,27 @@ impl Index {
     pub(super) fn accounts_finish(&mut self) -> Vec<Key> {
         let seen = std::mem::take(&mut self.accounts_seen);
         let unseen = self.by_account.iter().filter(|(account, _)| !seen.contains(*account));
-        unseen.flat_map(|(_, keys)| keys).cloned().collect()
+        unseen.flat_map(|(_, keys)| keys).filter(|key| !self.is_ending(key)).cloned().collect()
+    }
+
+    /// The namespace of a Secret is about to be gone. Nothing can be done for this one any more, only for another Secret of
+    /// its name.
+    pub(super) fn ends(&mut self, key: &Key, uid: &str) {
+        if let Some(entry) = self.secrets.get_mut(key).filter(|entry| entry.uid.as_deref() == Some(uid)) {
+            entry.ending = true;
+        }
+    }
+
+    fn is_ending(&self, key: &Key) -> bool {
+        self.secrets.get(key).is_some_and(|entry| entry.ending)
+    }
+
+    /// Somebody has looked: another operator fills the Secret.
+    pub(super) fn left(&mut self, key: &Key) {
+        self.looked(key, false);
+        if self.secrets.contains_key(key) {
+            self.elsewhere.insert(key.clone());
+        }
     }
 
     /// We changed a Secret, which made this version: no reason to look at it again.
@@ -153,6 +187,7 @@ impl Index {
 
     /// Somebody has looked: the Secret has a token of ours, or it has none.
     pub(super) fn looked(&mut self, key: &Key, filled: bool) {
+        self.elsewhere.remove(key);
         let Some(entry) = self.secrets.get_mut(key) else { return };
         entry.filled = filled;
         let Some(end) = entry.expires else { return };
@@ -187,7 +222,17 @@ impl Index {
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.secrets.keys()
+        self.secrets.iter().filter(|(_, entry)| !entry.ending).map(|(key, _)| key)
+    }
+
+    /// How many Secrets other operators fill.
+    pub(super) fn elsewhere(&self) -> usize {
+        self.elsewhere.len()
+    }
+
+    /// How many are ours to look after.
+    pub(super) fn managed(&self) -> usize {
+        self.secrets.len() - self.elsewhere.len()
     }
 
     pub(super) fn len(&self) -> usize {

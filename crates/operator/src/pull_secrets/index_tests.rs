@@ -113,6 +113,52 @@ fn the_soonest_end_is_known() {
 }
 
 #[test]
+fn a_secret_whose_namespace_ends_is_looked_at_no_more() {
+    let mut index = Index::default();
+    let mine = [(names::SERVICE_ACCOUNT, "ci")];
+    let of = |uid: &str, version: &str| ObjectMeta { uid: Some(uid.into()), ..metadata("a", version, &mine) };
+    index.apply(&of("one", "1"));
+    // Another Secret of the name came in between.
+    index.ends(&key("a"), "another");
+    assert_eq!(index.apply(&of("one", "2")), Change::Look(key("a")));
+    index.ends(&key("a"), "one");
+    assert_eq!(index.apply(&of("one", "3")), Change::None);
+    assert_eq!(index.account_there(account("ci"), Some("u1"), false), []);
+    assert_eq!(index.account_gone(&account("ci")), []);
+    index.accounts_begin();
+    assert_eq!(index.accounts_finish(), []);
+    assert_eq!(index.keys().count(), 0);
+    // The next namespace of the name, also when nobody saw the end of the one before.
+    assert_eq!(index.apply(&of("two", "4")), Change::Look(key("a")));
+    assert_eq!(index.account_gone(&account("ci")), [key("a")]);
+    index.ends(&key("a"), "two");
+    assert_eq!(index.delete(&key("a")), Change::Forget(key("a")));
+    assert_eq!(index.apply(&of("two", "5")), Change::Look(key("a")));
+}
+
+#[test]
+fn what_another_operator_fills_is_not_counted_as_ours() {
+    let mut index = Index::default();
+    let mine = [(names::SERVICE_ACCOUNT, "ci"), (names::EXPIRES_AT, "2026-03-06T02:14:19Z")];
+    for name in ["a", "b"] {
+        index.apply(&metadata(name, "1", &mine));
+        index.looked(&key(name), true);
+    }
+    index.left(&key("a"));
+    index.left(&key("unknown"));
+    assert_eq!((index.managed(), index.elsewhere(), index.by_end.len()), (1, 1, 1));
+    // Its renewals by the other one change nothing.
+    assert_eq!(index.apply(&metadata("a", "2", &mine)), Change::Look(key("a")));
+    assert_eq!((index.managed(), index.elsewhere()), (1, 1));
+    index.looked(&key("a"), true);
+    assert_eq!((index.managed(), index.elsewhere()), (2, 0));
+    index.left(&key("b"));
+    index.begin();
+    index.finish();
+    assert_eq!((index.managed(), index.elsewhere()), (0, 0));
+}
+
+#[test]
 fn a_fight_slows_down_and_ends() {
     let mut index = Index::default();
     let start = Instant::now();

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 #[derive(Debug, Default)]
 pub struct Metrics {
     managed: AtomicU64,
+    elsewhere: AtomicU64,
     soonest_end: AtomicI64,
     filled: AtomicU64,
     refused: AtomicU64,
@@ -20,6 +21,8 @@ pub struct Metrics {
 pub struct Counts {
     /// Annotated Secrets that are looked after; 0 while another process leads.
     pub managed: u64,
+    /// Annotated Secrets that other operators of the cluster look after; 0 while another process leads.
+    pub elsewhere: u64,
     /// When the first of their tokens ends, in seconds since the Unix epoch.
     pub soonest_end: Option<i64>,
     /// Tokens written since the start.
@@ -39,6 +42,7 @@ impl Metrics {
         let soonest_end = self.soonest_end.load(Ordering::Relaxed);
         Counts {
             managed: self.managed.load(Ordering::Relaxed),
+            elsewhere: self.elsewhere.load(Ordering::Relaxed),
             soonest_end: (soonest_end != 0).then_some(soonest_end),
             filled: self.filled.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -47,8 +51,9 @@ impl Metrics {
         }
     }
 
-    pub(super) fn set_managed(&self, secrets: usize, soonest_end: Option<Timestamp>) {
-        self.managed.store(secrets as u64, Ordering::Relaxed);
+    pub(super) fn set_managed(&self, managed: usize, elsewhere: usize, soonest_end: Option<Timestamp>) {
+        self.managed.store(managed as u64, Ordering::Relaxed);
+        self.elsewhere.store(elsewhere as u64, Ordering::Relaxed);
         self.soonest_end.store(soonest_end.map_or(0, Timestamp::as_second), Ordering::Relaxed);
     }
 

@@ -6,6 +6,8 @@
 //! * Data, end, hash and UID change in one step: never the UID of one ServiceAccount with the token of another.
 //! * A Secret is deleted only when the API server itself says that the ServiceAccount is gone whose token we wrote into
 //!   this very Secret.
+//! * Of several operators in a cluster one fills a Secret: the one that its annotation names, or the first one. Others write
+//!   nothing into it until its token is about to end.
 //! * No token and no data of a Secret is kept, logged or shown.
 //!
 //! What is to be done is a function of what is there ([`plan::plan`]); `turn` reads and carries out, `runner` decides when.
@@ -63,13 +65,13 @@ pub async fn run(
     metrics: Arc<Metrics>,
 ) {
     let clock = Arc::new(SystemClock::new());
-    let worker = Worker::new(connection.client().clone(), events, clock, Arc::clone(&metrics));
+    let worker = Worker::new(connection, events, clock, Arc::clone(&metrics));
     while crate::leads(&mut leader, true).await {
         // A change that is on its way when the lead is lost is bound to the state that it was made for.
         tokio::select! {
             () = runner::lead(&worker, &scope, &mut settings) => {}
             _ = crate::leads(&mut leader, false) => {}
         }
-        metrics.set_managed(0, None);
+        metrics.set_managed(0, 0, None);
     }
 }

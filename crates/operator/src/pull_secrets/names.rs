@@ -10,6 +10,8 @@ pub const EXPIRES_AT: &str = "payload-registry.deckhouse.io/expires-at";
 pub const HASH: &str = "payload-registry.deckhouse.io/hash";
 /// How it stands, as a condition in JSON.
 pub const STATUS: &str = "payload-registry.deckhouse.io/status";
+/// Which operator fills it, where a cluster has several.
+pub const OPERATOR: &str = "payload-registry.deckhouse.io/operator";
 
 /// The type of the Secrets that a kubelet pulls with.
 pub const SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";

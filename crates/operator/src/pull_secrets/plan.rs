@@ -10,6 +10,9 @@ use super::settings::Settings;
 use super::status::Status;
 use super::view::SecretView;
 
+/// A token that is so near to its end was not renewed in time, since that is done when half of the shortest life of ten
+/// minutes is left, at the latest: nobody looks after its Secret.
+const ABANDONED_BEFORE_END: SignedDuration = SignedDuration::from_mins(2);
 /// Lives shorter than this are renewed at half of their time, longer ones at two thirds.
 const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -73,6 +76,13 @@ pub enum Plan {
     },
     /// Tell what is wrong.
     Report(Status),
+    /// Another operator fills it: tell that, and nothing in the Secret.
+    Leave {
+        /// What is told.
+        status: Status,
+        /// When to look again, if its token has an end.
+        until: Option<Timestamp>,
+    },
     /// The ServiceAccount of the token that we wrote is gone: so goes the Secret.
     Delete,
 }
@@ -84,16 +94,21 @@ pub enum Claim<'a> {
     None,
     /// Something that it cannot have.
     Refused(Status),
+    /// Something that another operator gives it, until then at least.
+    Elsewhere(Status, Option<Timestamp>),
     /// A token of the ServiceAccount of this name in its own namespace.
     Of(&'a str),
 }
 
 /// What a Secret asks for, before anybody looks at the ServiceAccount.
 #[must_use]
-pub fn claim<'a>(secret: &'a SecretView, settings: &Settings) -> Claim<'a> {
+pub fn claim<'a>(secret: &'a SecretView, settings: &Settings, now: Timestamp) -> Claim<'a> {
     let Some(name) = secret.annotations.service_account.as_deref() else { return Claim::None };
     if secret.deleting {
         return Claim::None;
+    }
+    if let Some((status, until)) = elsewhere(secret, settings, now) {
+        return Claim::Elsewhere(status, until);
     }
     let problem = |reason, message: String| Claim::Refused(Status::problem(reason, &message));
     if !names::is_service_account_name(name) {
@@ -116,13 +131,32 @@ pub fn claim<'a>(secret: &'a SecretView, settings: &Settings) -> Claim<'a> {
     Claim::Of(name)
 }
 
+/// Another operator holds the Secret. It does so until its token is about to end: who looks after a Secret renews in time.
+/// What has no token yet is meant for that operator, whether it runs or not.
+fn elsewhere(secret: &SecretView, settings: &Settings, now: Timestamp) -> Option<(Status, Option<Timestamp>)> {
+    let annotations = &secret.annotations;
+    let operator = annotations.operator.as_deref().filter(|operator| *operator != settings.operator())?;
+    let end: Option<Timestamp> = annotations.expires_at.as_deref().and_then(|end| end.parse().ok());
+    let until = end.map(|end| end.checked_sub(ABANDONED_BEFORE_END).unwrap_or(end));
+    if until.is_some_and(|until| until <= now) {
+        return None;
+    }
+    let ours = settings.operator();
+    let message = format!(
+        "the operator of {operator:.253?} fills this Secret, so the one of {ours:?} does not; annotation {} decides",
+        names::OPERATOR
+    );
+    Some((Status::problem("HeldByAnotherOperator", &message), until))
+}
+
 /// What to do about a Secret.
 #[must_use]
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let secret = inputs.secret;
-    let name = match claim(secret, inputs.settings) {
+    let name = match claim(secret, inputs.settings, inputs.now) {
         Claim::None => return Plan::Ignore,
         Claim::Refused(status) => return Plan::Report(status),
+        Claim::Elsewhere(status, until) => return Plan::Leave { status, until },
         Claim::Of(name) => name,
     };
     let account_uid = match inputs.account {
@@ -148,8 +182,15 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         return issue(Cause::Age);
     }
     let status = Status::filled(name);
-    let known = annotations.status.as_deref() == Some(status.to_annotation().as_str());
+    let known = is_told(secret, &status, inputs.settings);
     Plan::Rest { until, status: (!known).then_some(status) }
+}
+
+/// The Secret says how it stands, and who says so.
+pub(super) fn is_told(secret: &SecretView, status: &Status, settings: &Settings) -> bool {
+    let annotations = &secret.annotations;
+    annotations.status.as_deref() == Some(status.to_annotation().as_str())
+        && annotations.operator.as_deref() == Some(settings.operator())
 }
 
 /// We filled this very Secret for an account of this name. A copy of a filled Secret was not filled, whatever owners were

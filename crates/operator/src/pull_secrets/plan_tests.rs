@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::super::fill::{self, Token};
-use super::super::testing::{ACCOUNT, ACCOUNT_UID, at, fresh, key, settings, token};
+use super::super::testing::{ACCOUNT, ACCOUNT_UID, OPERATOR, at, fresh, key, settings, token};
 use super::super::view::{Data, SecretView};
 use super::*;
 use proptest::prelude::*;
@@ -26,6 +26,7 @@ fn patched(secret: &SecretView, patch: &serde_json::Value) -> SecretView {
     after.annotations.expires_at = text(names::EXPIRES_AT, &secret.annotations.expires_at);
     after.annotations.hash = text(names::HASH, &secret.annotations.hash);
     after.annotations.status = text(names::STATUS, &secret.annotations.status);
+    after.annotations.operator = text(names::OPERATOR, &secret.annotations.operator);
     if let Some(owners) = patch["metadata"].get("ownerReferences") {
         after.owners = serde_json::from_value(owners.clone()).unwrap();
     }
@@ -113,12 +114,12 @@ fn other_settings_are_a_change() {
     let same = ["registry.homeport.svc:5000", "registry.example", "registry.example"];
     let audience = || Some("registry.example".to_owned());
     let table = [
-        (Settings::new(hosts(&same), audience(), day), false),
-        (Settings::new(hosts(&same), audience(), day * 2), false),
-        (Settings::new(hosts(&same), None, day), true),
-        (Settings::new(hosts(&same[..2]), Some("other".into()), day), true),
-        (Settings::new(hosts(&same[1..]), audience(), day), true),
-        (Settings::new(hosts(&["registry.example", "new", same[0]]), audience(), day), true),
+        (Settings::new(OPERATOR, hosts(&same), audience(), day), false),
+        (Settings::new(OPERATOR, hosts(&same), audience(), day * 2), false),
+        (Settings::new(OPERATOR, hosts(&same), None, day), true),
+        (Settings::new(OPERATOR, hosts(&same[..2]), Some("other".into()), day), true),
+        (Settings::new(OPERATOR, hosts(&same[1..]), audience(), day), true),
+        (Settings::new(OPERATOR, hosts(&["registry.example", "new", same[0]]), audience(), day), true),
     ];
     for (settings, changed) in table {
         let plan = plan(Inputs { secret: &filled(), account: &exists(), settings: &settings, now: at(ISSUED) });
@@ -175,7 +176,7 @@ fn what_cannot_be_had_is_told() {
             }
         }
     }
-    let none = Settings::new(Vec::new(), None, Duration::ZERO);
+    let none = Settings::new(OPERATOR, Vec::new(), None, Duration::ZERO);
     let plan = plan(Inputs { secret: &filled(), account: &exists(), settings: &none, now: at(ISSUED) });
     assert_eq!(reported(plan), "NoRegistryHosts");
 }
@@ -195,7 +196,64 @@ fn a_status_that_is_no_longer_true_is_put_right() {
     let mut secret = filled();
     secret.annotations.status = Some("ServiceAccountNotFound".into());
     let Plan::Rest { status: Some(status), .. } = ask(&secret, &exists(), ISSUED) else { panic!() };
-    let secret = patched(&secret, &fill::told(&secret, &status));
+    let secret = patched(&secret, &fill::told(&secret, &status, &settings()));
+    assert!(matches!(ask(&secret, &exists(), ISSUED), Plan::Rest { status: None, .. }));
+}
+
+fn left(plan: Plan) -> Option<Timestamp> {
+    match plan {
+        Plan::Leave { status, until } => {
+            assert!(!status.ready && status.message.contains("\"other\"") && status.message.contains(OPERATOR));
+            until
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_secret_of_another_operator_is_left_alone_until_its_token_is_about_to_end() {
+    let held = |mut secret: SecretView| {
+        secret.annotations.operator = Some("other".into());
+        secret
+    };
+    let soon = ISSUED + DAY - 120;
+    for account in [exists(), Account::Missing, Account::Exists("another".into())] {
+        assert_eq!(left(ask(&held(filled()), &account, ISSUED)), Some(at(soon)));
+        assert_eq!(left(ask(&held(filled()), &account, soon - 1)), Some(at(soon)));
+    }
+    // Whoever holds it would have renewed it long ago.
+    assert_eq!(cause(ask(&held(filled()), &exists(), soon)), Some(Cause::Age));
+    assert_eq!(cause(ask(&held(filled()), &exists(), ISSUED + 9 * DAY)), Some(Cause::Age));
+    // Given to the other one by hand, before anybody filled it; or its end cannot be read.
+    assert_eq!(left(ask(&held(fresh()), &exists(), ISSUED + 9 * DAY)), None);
+    let mut odd = held(filled());
+    odd.annotations.expires_at = Some("soon".into());
+    assert_eq!(left(ask(&odd, &exists(), ISSUED + 9 * DAY)), None);
+    // What it cannot have is the other's to tell.
+    let mut opaque = held(filled());
+    opaque.secret_type = "Opaque".into();
+    assert_eq!(left(ask(&opaque, &exists(), ISSUED)), Some(at(soon)));
+    let mut deleting = held(filled());
+    deleting.deleting = true;
+    assert_eq!(ask(&deleting, &exists(), ISSUED), Plan::Ignore);
+}
+
+#[test]
+fn a_secret_is_handed_over_by_the_annotation() {
+    let theirs = Settings::new("other", vec!["other.example".into()], None, Duration::from_secs(24 * 3600));
+    let ask_them =
+        |secret: &SecretView, now| plan(Inputs { secret, account: &exists(), settings: &theirs, now: at(now) });
+    let mut secret = filled();
+    assert_eq!(secret.annotations.operator.as_deref(), Some(OPERATOR));
+    assert!(matches!(ask_them(&secret, ISSUED), Plan::Leave { .. }));
+    secret.annotations.operator = Some("other".into());
+    assert_eq!(cause(ask_them(&secret, ISSUED)), Some(Cause::Changed));
+    assert!(matches!(ask(&secret, &exists(), ISSUED), Plan::Leave { .. }));
+    // Filled by us before there was such an annotation: ours without another token.
+    secret.annotations.operator = None;
+    let Plan::Rest { status: Some(status), .. } = ask(&secret, &exists(), ISSUED) else { panic!() };
+    let secret = patched(&secret, &fill::told(&secret, &status, &settings()));
+    assert_eq!(secret.annotations.operator.as_deref(), Some(OPERATOR));
     assert!(matches!(ask(&secret, &exists(), ISSUED), Plan::Rest { status: None, .. }));
 }
 
@@ -205,6 +263,8 @@ proptest! {
     fn renewal_leaves_time_for_failures(life in 60i64..30 * DAY, uid in "[0-9a-f]{8}") {
         let start = ISSUED;
         let renewal = renewal(at(start + life), SignedDuration::from_secs(life), &uid).unwrap().as_second();
+        // Nobody takes the Secret from an operator that is there. Kubernetes gives no shorter tokens.
+        prop_assert!(life < 600 || renewal + 120 < start + life - ABANDONED_BEFORE_END.as_secs());
         let latest = if life < 3600 { life / 2 } else { life * 2 / 3 };
         prop_assert!(start + life / 3 < renewal);
         // Rounded to whole seconds.

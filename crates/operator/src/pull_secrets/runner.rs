@@ -28,8 +28,9 @@ const REST_MIN: Duration = Duration::from_secs(1);
 
 /// Looks after Secrets until it is dropped.
 pub(super) async fn lead(worker: &Worker, scope: &Scope, settings: &mut watch::Receiver<Arc<Settings>>) {
-    let mut secrets = Follow::<Secret>::new(worker.client.clone(), scope, "secrets");
-    let mut accounts = Follow::<ServiceAccount>::new(worker.client.clone(), scope, "serviceaccounts");
+    let client = worker.connection.client();
+    let mut secrets = Follow::<Secret>::new(client.clone(), scope, "secrets");
+    let mut accounts = Follow::<ServiceAccount>::new(client.clone(), scope, "serviceaccounts");
     let mut known = Known { index: Index::default(), schedule: Schedule::new(), full: false };
     let mut running = FuturesUnordered::new();
     let mut settings_may_change = true;
@@ -44,7 +45,7 @@ pub(super) async fn lead(worker: &Worker, scope: &Scope, settings: &mut watch::R
                 (key, outcome)
             });
         }
-        worker.metrics.set_managed(known.index.len(), known.index.soonest_end());
+        worker.metrics.set_managed(known.index.managed(), known.index.elsewhere(), known.index.soonest_end());
         // While all turns are taken, what is due waits for one of them.
         let next = known.schedule.next().filter(|_| running.len() < TURNS_MAX);
         tokio::select! {
@@ -158,6 +159,15 @@ impl Known {
             Outcome::Later => {
                 let wait = self.index.wait(key, instant).max(REST_MIN);
                 self.schedule.done(key, Some(instant + wait));
+            }
+            Outcome::Elsewhere { until } => {
+                self.index.left(key);
+                self.schedule.done(key, until.map(|until| instant + rest(until, now)));
+            }
+            // The watch tells when it is gone.
+            Outcome::Ending { uid } => {
+                self.index.ends(key, &uid);
+                self.schedule.done(key, None);
             }
             Outcome::Failed => self.schedule.failed(key, instant),
             // The watch tells, and a Secret of the same name may have come already.

@@ -8,19 +8,28 @@ const LIFETIME_MIN: Duration = Duration::from_secs(600);
 /// What an administrator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    operator: String,
     hosts: Vec<String>,
     audience: Option<String>,
     lifetime: Duration,
 }
 
 impl Settings {
-    /// `hosts` are the names of the registry that nodes pull from, with the port where it is not 443; without `audience`
-    /// tokens are made for the API server. A `lifetime` below ten minutes counts as ten.
+    /// `operator` tells this installation from others of the cluster, and stays the same for all of its processes: the
+    /// namespace of its Lease. `hosts` are the names of the registry that nodes pull from, with the port where it is not
+    /// 443; without `audience` tokens are made for the API server. A `lifetime` below ten minutes counts as ten.
     #[must_use]
-    pub fn new(mut hosts: Vec<String>, audience: Option<String>, lifetime: Duration) -> Self {
+    pub fn new(operator: &str, mut hosts: Vec<String>, audience: Option<String>, lifetime: Duration) -> Self {
         hosts.sort_unstable();
         hosts.dedup();
-        Self { hosts, audience: audience.filter(|audience| !audience.is_empty()), lifetime: lifetime.max(LIFETIME_MIN) }
+        let audience = audience.filter(|audience| !audience.is_empty());
+        Self { operator: operator.to_owned(), hosts, audience, lifetime: lifetime.max(LIFETIME_MIN) }
+    }
+
+    /// Which installation this is.
+    #[must_use]
+    pub fn operator(&self) -> &str {
+        &self.operator
     }
 
     /// The names of the registry, in order, each once.

@@ -10,6 +10,7 @@ use super::names;
 use super::settings::Settings;
 use super::view::{Annotations, Data, Key, SecretView};
 
+pub(super) const OPERATOR: &str = "homeport";
 pub(super) const ACCOUNT: &str = "my-pull-sa";
 pub(super) const ACCOUNT_UID: &str = "f847810d-bcdd-42b8-9f95-2c2d8d10bc8c";
 
@@ -23,7 +24,7 @@ pub(super) fn at(seconds: i64) -> Timestamp {
 
 pub(super) fn settings() -> Settings {
     let hosts = vec!["registry.example".into(), "registry.homeport.svc:5000".into()];
-    Settings::new(hosts, Some("registry.example".into()), Duration::from_secs(24 * 3600))
+    Settings::new(OPERATOR, hosts, Some("registry.example".into()), Duration::from_secs(24 * 3600))
 }
 
 /// A token as the API server makes them, but for its signature.

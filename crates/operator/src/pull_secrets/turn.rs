@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use access::Clock;
-use cluster::{EventKind, Events, Regarding, Report};
+use cluster::{ApiError, Call, Connection, EventKind, Events, Regarding, Report, get, merge_patch, post};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::PartialObjectMeta;
-use kube::{Api, Client, Error};
-use serde_json::Value;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::fill::{self, Token};
@@ -37,6 +38,10 @@ pub(super) enum Outcome {
     Filled { renew: Option<Timestamp>, written: Option<String> },
     /// It wants a token, and has had too many in a short time.
     Later,
+    /// Another operator fills it.
+    Elsewhere { until: Option<Timestamp> },
+    /// Its namespace is about to be gone, and this very Secret with it.
+    Ending { uid: String },
     /// It could not be done.
     Failed,
     /// There is no such Secret any more.
@@ -44,7 +49,7 @@ pub(super) enum Outcome {
 }
 
 pub(super) struct Worker {
-    pub(super) client: Client,
+    pub(super) connection: Connection,
     events: Arc<Events>,
     clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
@@ -52,8 +57,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(client: Client, events: Arc<Events>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { client, events, clock, metrics, pace: Mutex::new(Pace::per_second(TOKENS_PER_SECOND)) }
+    pub(super) fn new(
+        connection: Connection,
+        events: Arc<Events>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { connection, events, clock, metrics, pace: Mutex::new(Pace::per_second(TOKENS_PER_SECOND)) }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -73,41 +83,45 @@ impl Worker {
             }
         };
         self.metrics.count_error();
-        let error = api::describe(&failed);
-        if matches!(failed, Error::Api(_)) {
-            tracing::warn!(secret = %key, error, "pull secret cannot be looked after");
+        if matches!(failed, ApiError::Refused(_)) {
+            tracing::warn!(secret = %key, error = %failed, "pull secret cannot be looked after");
         } else {
             // With thousands of Secrets an outage is told by the watch, once.
-            tracing::debug!(secret = %key, error, "pull secret cannot be looked after");
+            tracing::debug!(secret = %key, error = %failed, "pull secret cannot be looked after");
         }
         Outcome::Failed
     }
 
-    async fn look(&self, key: &Key, settings: &Settings, may_issue: bool) -> Result<Outcome, Error> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let secret = match secrets.get(&key.name).await {
+    async fn look(&self, key: &Key, settings: &Settings, may_issue: bool) -> Result<Outcome, ApiError> {
+        let secret = match self.connection.call::<Secret>(Call::Secret, get(&path(key))?).await {
             Ok(secret) => SecretView::of(secret),
             Err(error) if api::says_absent(&error, "secrets", &key.name) => None,
             Err(error) => return Err(error),
         };
         let Some(secret) = secret else { return Ok(Outcome::Gone) };
-        let account = match plan::claim(&secret, settings) {
+        let now = self.now();
+        let account = match plan::claim(&secret, settings, now) {
             Claim::Of(name) => self.account(&key.namespace, name).await?,
             // Not looked at.
-            Claim::None | Claim::Refused(_) => Account::Deleting,
+            Claim::None | Claim::Refused(_) | Claim::Elsewhere(..) => Account::Deleting,
         };
-        match plan::plan(Inputs { secret: &secret, account: &account, settings, now: self.now() }) {
+        match plan::plan(Inputs { secret: &secret, account: &account, settings, now }) {
             Plan::Ignore => Ok(Outcome::Rest { until: None, written: None }),
             Plan::Rest { until, status } => {
                 let written = match status {
-                    Some(status) => self.write(&secret, &fill::told(&secret, &status)).await?,
+                    Some(status) => self.write(&secret, &fill::told(&secret, &status, settings)).await?,
                     None => None,
                 };
                 Ok(Outcome::Rest { until: Some(until), written })
             }
             Plan::Report(status) => {
                 self.metrics.count_refused();
-                Ok(Outcome::Rest { until: None, written: self.tell(&secret, &status).await? })
+                Ok(Outcome::Rest { until: None, written: self.tell(&secret, &status, settings).await? })
+            }
+            Plan::Leave { status, until } => {
+                self.events.publish(report(&secret, &status));
+                tracing::debug!(secret = %key, reason = status.message, "pull secret is left to another operator");
+                Ok(Outcome::Elsewhere { until })
             }
             Plan::Delete => self.delete(&secret).await,
             Plan::Issue { .. } if !may_issue => Ok(Outcome::Later),
@@ -117,9 +131,9 @@ impl Worker {
         }
     }
 
-    async fn account(&self, namespace: &str, name: &str) -> Result<Account, Error> {
-        let accounts: Api<PartialObjectMeta<ServiceAccount>> = Api::namespaced(self.client.clone(), namespace);
-        match accounts.get(name).await {
+    async fn account(&self, namespace: &str, name: &str) -> Result<Account, ApiError> {
+        let request = api::metadata_only(get(&account_path(namespace, name))?);
+        match self.connection.call::<Described>(Call::ServiceAccount, request).await {
             Ok(account) => Ok(fill::account(Some(account.metadata))),
             Err(error) if api::says_absent(&error, "serviceaccounts", name) => Ok(Account::Missing),
             Err(error) => Err(error),
@@ -132,18 +146,22 @@ impl Worker {
         (account, account_uid): (&str, &str),
         cause: Cause,
         settings: &Settings,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, ApiError> {
         let turn = self.pace.lock().unwrap_or_else(PoisonError::into_inner).turn(Instant::now());
         tokio::time::sleep_until(turn).await;
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &secret.key.namespace);
-        let request = fill::token_request(secret, settings);
-        let answer = match accounts.create_token_request(account, &PostParams::default(), &request).await {
+        let path = format!("{}/token", account_path(&secret.key.namespace, account));
+        let request = post(&path, &fill::token_request(secret, settings))?;
+        let answer = match self.connection.call::<TokenRequest>(Call::TokenRequest, request).await {
             Ok(answer) => answer,
             // The Secret was replaced, and the token would have been bound to the one before.
             Err(error) if api::is_conflict(&error) => return Err(error),
+            Err(error) if api::says_namespace_ends(&error) => {
+                tracing::debug!(secret = %secret.key, "pull secret is left alone, its namespace is being deleted");
+                return Ok(Outcome::Ending { uid: secret.uid.clone() });
+            }
             Err(error) => {
                 if let Some(message) = api::refusal(&error) {
-                    self.tell(secret, &Status::problem("TokenRequestFailed", message)).await?;
+                    self.tell(secret, &Status::problem("TokenRequestFailed", message), settings).await?;
                 }
                 return Err(error);
             }
@@ -158,28 +176,31 @@ impl Worker {
     }
 
     /// Changes a Secret; returns its new version.
-    async fn write(&self, secret: &SecretView, change: &Value) -> Result<Option<String>, Error> {
-        // Only metadata come back.
-        let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &secret.key.namespace);
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let written = secrets.patch(&secret.key.name, &params, &Patch::Merge(change)).await?;
+    async fn write(&self, secret: &SecretView, change: &Value) -> Result<Option<String>, ApiError> {
+        let path = format!("{}?fieldManager={MANAGER}", path(&secret.key));
+        let request = api::metadata_only(merge_patch(&path, change)?);
+        let written = self.connection.call::<Described>(Call::Secret, request).await?;
         Ok(written.metadata.resource_version)
     }
 
     /// Tells people what is wrong: those who look at the Secret, and those who look at Events.
-    async fn tell(&self, secret: &SecretView, status: &Status) -> Result<Option<String>, Error> {
+    async fn tell(
+        &self,
+        secret: &SecretView,
+        status: &Status,
+        settings: &Settings,
+    ) -> Result<Option<String>, ApiError> {
         self.events.publish(report(secret, status));
-        if secret.annotations.status.as_deref() == Some(status.to_annotation().as_str()) {
+        if plan::is_told(secret, status, settings) {
             return Ok(None);
         }
-        self.write(secret, &fill::told(secret, status)).await
+        self.write(secret, &fill::told(secret, status, settings)).await
     }
 
-    async fn delete(&self, secret: &SecretView) -> Result<Outcome, Error> {
-        let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &secret.key.namespace);
-        let only =
-            Preconditions { uid: Some(secret.uid.clone()), resource_version: Some(secret.resource_version.clone()) };
-        match secrets.delete(&secret.key.name, &DeleteParams::default().preconditions(only)).await {
+    async fn delete(&self, secret: &SecretView) -> Result<Outcome, ApiError> {
+        let only = json!({ "uid": secret.uid, "resourceVersion": secret.resource_version });
+        let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": only });
+        match self.connection.call::<IgnoredAny>(Call::Secret, api::delete(&path(&secret.key), &options)?).await {
             Ok(_) => {
                 self.metrics.count_deleted();
                 tracing::info!(secret = %secret.key, "pull secret deleted with its ServiceAccount");
@@ -189,6 +210,20 @@ impl Worker {
             Err(error) => Err(error),
         }
     }
+}
+
+/// An object of which only the metadata came.
+#[derive(Deserialize)]
+struct Described {
+    metadata: ObjectMeta,
+}
+
+fn path(secret: &Key) -> String {
+    format!("/api/v1/namespaces/{}/secrets/{}", secret.namespace, secret.name)
+}
+
+fn account_path(namespace: &str, name: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}")
 }
 
 fn report(secret: &SecretView, status: &Status) -> Report {

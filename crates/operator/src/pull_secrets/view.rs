@@ -44,6 +44,8 @@ pub struct Annotations {
     pub hash: Option<String>,
     /// [`names::STATUS`].
     pub status: Option<String>,
+    /// [`names::OPERATOR`].
+    pub operator: Option<String>,
 }
 
 impl Annotations {
@@ -57,6 +59,7 @@ impl Annotations {
             expires_at: get(names::EXPIRES_AT),
             hash: get(names::HASH),
             status: get(names::STATUS),
+            operator: get(names::OPERATOR).filter(|operator| !operator.is_empty()),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "assertions")]
 
+mod api_certificate;
 mod namespaces;
 mod pull_secrets;
 mod store;

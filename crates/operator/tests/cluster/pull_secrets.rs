@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::Events;
+use cluster::{Call, Events, Outcome};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::{Event, Secret, ServiceAccount};
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::world::{World, run, until};
 
 const HOSTS: [&str; 2] = ["registry.test", "homeport.homeport.svc:5000"];
+const OPERATOR: &str = "homeport";
 const AUDIENCE: &str = "registry.test";
 const PLACEHOLDER: &str = "eyJhdXRocyI6e319";
 
@@ -28,15 +29,19 @@ struct Controller {
     _tasks: JoinSet<()>,
 }
 
-fn settings(hosts: &[&str]) -> Arc<Settings> {
+fn settings(operator: &str, hosts: &[&str]) -> Arc<Settings> {
     let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-    Arc::new(Settings::new(hosts, Some(AUDIENCE.to_owned()), Duration::from_secs(24 * 3600)))
+    Arc::new(Settings::new(operator, hosts, Some(AUDIENCE.to_owned()), Duration::from_secs(24 * 3600)))
 }
 
 fn start(world: &World, leads: bool) -> Controller {
+    start_as(world, leads, settings(OPERATOR, &HOSTS))
+}
+
+fn start_as(world: &World, leads: bool, first: Arc<Settings>) -> Controller {
     let metrics = Arc::new(Metrics::default());
     let (leader, leader_seen) = watch::channel(leads);
-    let (settings, settings_seen) = watch::channel(settings(&HOSTS));
+    let (settings, settings_seen) = watch::channel(first);
     let events = Events::new(&world.connection, "homeport-operator", "test");
     let scope = Scope::Namespace(world.namespace.clone());
     let mut tasks = JoinSet::new();
@@ -193,7 +198,7 @@ fn other_hosts_change_all_secrets() {
         world.account("my-pull-sa").await;
         world.secret("my-pull-secret", "my-pull-sa").await;
         world.filled("my-pull-secret").await;
-        controller.settings.send_replace(settings(&[HOSTS[0], "new.test"]));
+        controller.settings.send_replace(settings(OPERATOR, &[HOSTS[0], "new.test"]));
         let new =
             async || world.look("my-pull-secret").await.filter(|seen| seen.hosts() == ["new.test", "registry.test"]);
         until("the hosts are the new ones", new).await;
@@ -357,5 +362,69 @@ fn a_missing_right_is_told() {
         let seen = world.reported("my-pull-secret", "TokenRequestFailed").await;
         assert!(seen.get(names::STATUS).unwrap().contains("serviceaccounts/token"), "{:?}", seen.annotations);
         assert_eq!((seen.token(), controller.metrics.counts().filled), (None, 0));
+    });
+}
+
+#[test]
+fn two_operators_with_other_hosts_leave_each_other_in_peace() {
+    run("two_operators_with_other_hosts_leave_each_other_in_peace", async |world| {
+        let one = start(&world, true);
+        world.account("ci").await;
+        world.secret("first", "ci").await;
+        let filled = world.filled("first").await;
+        assert_eq!(filled.get(names::OPERATOR), Some(OPERATOR));
+        let other = start_as(&world, true, settings("second", &["second.test"]));
+        let told = async || {
+            let events = ListParams::default().fields("involvedObject.name=first,reason=HeldByAnotherOperator");
+            (!world.api::<Event>().list(&events).await.unwrap().items.is_empty()).then_some(())
+        };
+        until("the second one tells why it does nothing", told).await;
+        until("it is counted", async || (other.metrics.counts().elsewhere == 1).then_some(())).await;
+        // Given to the second one by name, before it is filled.
+        let annotations = json!({ (names::SERVICE_ACCOUNT): "ci", (names::OPERATOR): "second" });
+        let assigned = json!({
+            "metadata": { "name": "assigned", "annotations": annotations },
+            "type": names::SECRET_TYPE,
+            "data": { (names::DATA_KEY): PLACEHOLDER },
+        });
+        let _: Secret = world.create(assigned).await;
+        let hosts = async |name: &str, wanted: &str| {
+            let seen = async || world.look(name).await.filter(|seen| seen.document["auths"].get(wanted).is_some());
+            until("the hosts are those of the operator", seen).await
+        };
+        assert_eq!(hosts("assigned", "second.test").await.hosts(), ["second.test"]);
+        // Both have looked at both, and nothing has moved.
+        until("it is counted", async || (one.metrics.counts().elsewhere == 1).then_some(())).await;
+        assert_eq!(world.look("first").await.unwrap().document, filled.document);
+        assert_eq!((one.metrics.counts().filled, other.metrics.counts().filled), (1, 1));
+        // Handed over.
+        world.annotate("first", names::OPERATOR, Some("second")).await;
+        assert_eq!(hosts("first", "second.test").await.hosts(), ["second.test"]);
+        until("the first one sees it", async || (one.metrics.counts().elsewhere == 2).then_some(())).await;
+        assert_eq!((one.metrics.counts().filled, one.metrics.counts().errors), (1, 0));
+    });
+}
+
+#[test]
+fn a_namespace_that_ends_is_left_in_peace() {
+    run("a_namespace_that_ends_is_left_in_peace", async |world| {
+        let controller = start(&world, true);
+        world.account("ci").await;
+        let plain = json!({
+            "metadata": {"name": "late"}, "type": names::SECRET_TYPE, "data": { (names::DATA_KEY): PLACEHOLDER },
+        });
+        let _: Secret = world.create(plain).await;
+        // Its content stays for some seconds, and nothing can be made in it.
+        world.delete_namespace().await;
+        world.annotate("late", names::SERVICE_ACCOUNT, Some("ci")).await;
+        let refused = || world.connection.counters().get(Call::TokenRequest, Outcome::Refused);
+        until("a token is refused", async || (refused() == 1).then_some(())).await;
+        for change in ["one", "two", "three"] {
+            world.annotate("late", "homeport.test/change", Some(change)).await;
+        }
+        world.is_gone().await;
+        until("the Secrets are forgotten", async || (controller.metrics.counts().managed == 0).then_some(())).await;
+        let counts = controller.metrics.counts();
+        assert_eq!((refused(), counts.filled, counts.errors, counts.refused), (1, 0, 0, 0));
     });
 }

@@ -3,8 +3,10 @@
 use super::*;
 use crate::settings;
 use clap::Parser;
+use operator::api_certificate::Pair;
 use serde_json::Value;
 
+const API_CERTIFICATE: &str = "/etc/homeport/api/tls.crt";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[derive(Parser)]
@@ -16,7 +18,14 @@ struct Command {
 fn objects(arguments: &[&str]) -> Vec<Object> {
     let line = ["manifests", "--image", "registry.example/infra/homeport:1"].iter().chain(arguments);
     let flags = Command::try_parse_from(line).unwrap().flags;
-    desired(&flags.into_inputs(Some(SECRET.to_owned())).unwrap()).unwrap()
+    let secret = (!flags.keep_secret).then(|| SECRET.to_owned());
+    let mut inputs = flags.into_inputs(secret).unwrap();
+    // Not a new one for each comparison.
+    if let Some(api) = certified(&inputs).unwrap() {
+        let pair = Pair { certificate: "the certificate\n".to_owned(), key: "the key\n".to_owned() };
+        inputs.api = Some(Api { certificate: api.certificate.map(|_| pair) });
+    }
+    desired(&inputs).unwrap()
 }
 
 const EVERYTHING: &[&str] = &[
@@ -45,7 +54,8 @@ fn matches_the_file(name: &str, text: &str) {
 fn the_objects_are_those_in_the_files() {
     matches_the_file("plain.yaml", &yaml(&objects(&[])).unwrap());
     matches_the_file("everything.yaml", &yaml(&objects(EVERYTHING)).unwrap());
-    matches_the_file("trial.yaml", &yaml(&objects(&["--storage=emptydir:1Gi", "--without-roles"])).unwrap());
+    let trial = ["--storage=emptydir:1Gi", "--without-roles", "--without-api"];
+    matches_the_file("trial.yaml", &yaml(&objects(&trial)).unwrap());
 }
 
 #[test]
@@ -83,7 +93,25 @@ fn the_registry_takes_its_configuration() {
         assert!(kubernetes.hosts.iter().any(|host| host.ends_with(".svc:5000")), "{:?}", kubernetes.hosts);
         assert_eq!(kubernetes.rights == settings::RightsFrom::Review, text.contains("review"));
         assert_eq!(kubernetes.audiences.is_empty(), !text.contains("audiences"));
+        let api = kubernetes.api.unwrap();
+        assert_eq!((api.host.as_str(), api.certificate.as_path()), ("registry.example", API_CERTIFICATE.as_ref()));
     }
+}
+
+#[test]
+fn secrets_stay_out_together_and_the_api_goes_alone() {
+    let secrets = |arguments: &[&str]| -> Vec<String> {
+        let text = yaml(&objects(arguments)).unwrap();
+        let read: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let secrets = read.iter().filter(|object| object["kind"] == "Secret");
+        let names = secrets.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+        let (api, kept) = (!arguments.contains(&"--without-api"), arguments.contains(&"--keep-secret"));
+        assert_eq!((text.contains("kind: APIService"), text.contains("caBundle")), (api, api && !kept));
+        names
+    };
+    assert_eq!(secrets(&[]), ["homeport-secret", "homeport-api-tls"]);
+    assert_eq!(secrets(&["--without-api"]), ["homeport-secret"]);
+    assert!(secrets(&["--keep-secret"]).is_empty() && secrets(&["--keep-secret", "--without-api"]).is_empty());
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn listen(ctx: &mut Context<'_>) -> Listen {
     tcp(ctx, "http.addr", default)
 }
 
-fn tcp(ctx: &mut Context<'_>, key: &str, default: &str) -> Listen {
+pub(super) fn tcp(ctx: &mut Context<'_>, key: &str, default: &str) -> Listen {
     let text = ctx.text(key).unwrap_or(default);
     parse_tcp(text).unwrap_or_else(|| {
         ctx.error(key, "must be HOST:PORT or :PORT, such as 127.0.0.1:5000, [::1]:5000 or :5000");

@@ -3,7 +3,7 @@
 use super::Kind::{
     Anything, Bool, Choice, Count, Duration, Integer, Secret, SecretList, Section, Span, Text, TextList,
 };
-use super::{Key, fixed, live, ours_fixed, refused, warned};
+use super::{Key, fixed, live, ours_fixed, ours_live, refused, warned};
 
 const AUTHORIZATION: &[&str] = &["rbac", "review"];
 const CATALOG: &[&str] = &["open", "filtered"];
@@ -65,6 +65,25 @@ pub(super) const KUBERNETES: &[Key] = &[
         Span,
         "24h",
         "life of a token in a pull secret; at least 10m",
+    ),
+    ours_fixed(
+        "homeport.kubernetes.api.addr",
+        Text,
+        "",
+        "where tags are served as Kubernetes objects, such as `:6443`; the API server of the cluster is the client. Default: they are not served",
+    ),
+    ours_fixed(
+        "homeport.kubernetes.api.certificate",
+        Text,
+        "",
+        "PEM file with the certificate of that listener. It is waited for, and followed when it changes",
+    ),
+    ours_fixed("homeport.kubernetes.api.key", Text, "", "PEM file with the private key of the certificate"),
+    ours_live(
+        "homeport.kubernetes.api.host",
+        Text,
+        "",
+        "name (with port) of this registry in the addresses of images that tags show. Default: that of `http.host`, else the first of `homeport.kubernetes.hosts`",
     ),
     ours_fixed("homeport.kubernetes.cleanup.enabled", Bool, "true", "the content of a deleted namespace is removed"),
     ours_fixed(

@@ -1,0 +1,123 @@
+//! One look: read, decide, carry out.
+
+use std::sync::Arc;
+
+use access::Clock;
+use cluster::{ApiError, Call, Connection, get, merge_patch, post};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+
+use super::bundle::Bundle;
+use super::decide::{self, Cause, Inputs, Plan, Registration};
+use super::metrics::Metrics;
+use super::objects::{self, MANAGER};
+use super::pair::{self, MakeError, Pair};
+use super::{SECRET, Settings};
+use crate::api;
+
+/// Why a look failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LookError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Make(#[from] MakeError),
+}
+
+impl LookError {
+    /// Somebody changed an object meanwhile.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api(error) if error.code() == Some(409))
+    }
+}
+
+pub(super) struct Keeper {
+    pub(super) connection: Connection,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Keeper {
+    /// Looks, and does what is to be done.
+    pub(super) async fn look(&self) -> Result<(), LookError> {
+        let Some(service) = self.read::<APIService>(Call::ApiService, &self.service_path()).await? else {
+            self.metrics.set_end(None);
+            return Ok(());
+        };
+        let registration = objects::registration(&service, &self.settings.namespace);
+        let secret = match registration {
+            Registration::Ours { .. } => self.read::<Secret>(Call::Secret, &self.secret_path()).await?,
+            Registration::NotOurs => None,
+        };
+        let stored = secret.as_ref().map(objects::stored);
+        let now = Timestamp::from_second(self.clock.unix_seconds()).unwrap_or_default();
+        let (namespace, stored) = (self.settings.namespace.as_str(), stored.as_ref());
+        match decide::decide(Inputs { namespace, registration: &registration, stored, now }) {
+            Plan::Idle => self.metrics.set_end(None),
+            Plan::Keep { end, trust, ca } => {
+                self.metrics.set_end(end);
+                if let Some(bundle) = trust {
+                    self.trust(&service.metadata, &bundle).await?;
+                }
+                if let (Some(bundle), Some(secret)) = (ca, &secret) {
+                    self.patch(&objects::says(&secret.metadata, &bundle)).await?;
+                }
+            }
+            Plan::Renew { cause, beside } => {
+                let pair = pair::make(namespace, now)?;
+                let bundle = decide::renewed(beside, &pair);
+                self.trust(&service.metadata, &bundle).await?;
+                self.store(secret.as_ref(), &pair, &bundle, cause).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn trust(&self, service: &ObjectMeta, bundle: &Bundle) -> Result<(), ApiError> {
+        let request = api::apply(&self.service_path(), MANAGER, &objects::trust(service, bundle))?;
+        self.connection.call::<IgnoredAny>(Call::ApiService, request).await?;
+        tracing::info!(apiservice = self.settings.api_service, "the API server is told which certificates to trust");
+        Ok(())
+    }
+
+    async fn store(&self, old: Option<&Secret>, pair: &Pair, bundle: &Bundle, cause: Cause) -> Result<(), ApiError> {
+        let namespace = &self.settings.namespace;
+        match old {
+            Some(old) => self.patch(&objects::replaced(&old.metadata, pair, bundle)).await?,
+            None => {
+                let path = format!("/api/v1/namespaces/{namespace}/secrets?fieldManager={MANAGER}");
+                let fresh = objects::fresh(namespace, pair, bundle);
+                self.connection.call::<IgnoredAny>(Call::Secret, post(&path, &fresh)?).await?;
+            }
+        }
+        self.metrics.count_renewed();
+        tracing::info!(secret = format!("{namespace}/{SECRET}"), ?cause, "certificate of the API made");
+        Ok(())
+    }
+
+    async fn patch(&self, change: &Value) -> Result<(), ApiError> {
+        let path = format!("{}?fieldManager={MANAGER}", self.secret_path());
+        self.connection.call::<IgnoredAny>(Call::Secret, merge_patch(&path, change)?).await.map(|_| ())
+    }
+
+    async fn read<T: DeserializeOwned>(&self, call: Call, path: &str) -> Result<Option<T>, ApiError> {
+        match self.connection.call(call, get(path)?).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.code() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn secret_path(&self) -> String {
+        format!("/api/v1/namespaces/{}/secrets/{SECRET}", self.settings.namespace)
+    }
+
+    fn service_path(&self) -> String {
+        format!("/apis/apiregistration.k8s.io/v1/apiservices/{}", self.settings.api_service)
+    }
+}

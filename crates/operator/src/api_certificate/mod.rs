@@ -1,0 +1,64 @@
+//! The certificate of the API of tags, and what the cluster trusts: the Secret that pods serve with, and the `caBundle` of
+//! the APIService.
+//!
+//! Invariants:
+//! * What is served is trusted first: `caBundle` has a new certificate before the Secret does, and keeps the one before until
+//!   that ends, since pods see the Secret late.
+//! * Only a certificate that we made is replaced. Where somebody else makes it, `caBundle` follows the `ca.crt` of the Secret,
+//!   no more.
+//! * Nothing is done unless there is an APIService that leads to our Service. It is never made here, nor taken away.
+//! * A change applies only to the state that it was made for. No key is logged or shown.
+//!
+//! What is to be done is a function of what is there ([`decide::decide`]); `look` reads and carries out, [`run`] says when.
+
+mod bundle;
+mod decide;
+mod look;
+mod metrics;
+mod objects;
+mod pair;
+mod runner;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use metrics::{Counts, Metrics};
+pub use pair::{MakeError, Pair, make};
+pub use runner::run;
+
+/// The Secret with the certificate, in the namespace of the registry.
+pub const SECRET: &str = "homeport-api-tls";
+/// The Service that leads to the pods.
+pub const SERVICE: &str = "homeport-api";
+/// The APIService; there is one in a cluster.
+pub const API_SERVICE: &str = "v1alpha1.payload-registry.deckhouse.io";
+/// The annotation of a Secret whose certificate we made, and its value.
+pub const MARK: (&str, &str) = ("homeport/certificate", "self-signed");
+
+/// Between two looks: for so long at most a `caBundle` that somebody took away is missing.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// What is looked after, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the Service and the Secret are.
+    pub namespace: String,
+    /// The name of the APIService.
+    pub api_service: String,
+    /// Between two looks.
+    pub interval: Duration,
+}
+
+impl Settings {
+    /// The API of the registry in this namespace.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), api_service: API_SERVICE.to_owned(), interval: INTERVAL }
+    }
+}
+
+/// The name that kube-apiserver expects in the certificate.
+pub(crate) fn server_name(namespace: &str) -> String {
+    format!("{SERVICE}.{namespace}.svc")
+}
