@@ -1,8 +1,13 @@
 //! Starts the built binary for tests: free ports, temporary folders, nothing left behind.
 
 mod content;
+pub mod front;
 mod http;
+pub mod kube;
+pub mod manifests;
+pub mod mourner;
 mod server;
+pub mod site;
 
 pub use content::{Image, digest, random};
 pub use http::{Answer, Client};

@@ -206,9 +206,8 @@ impl Server {
         let until = Instant::now() + START_MAX;
         loop {
             let log = self.log();
-            if let Some((_, rest)) = log.split_once("listening on ") {
-                let end = rest.find(['"', ' ', '\n']).unwrap_or(rest.len());
-                return Ok(rest[..end].to_owned());
+            if let Some(address) = address_in(&log) {
+                return Ok(address.to_owned());
             }
             if let Some(status) = self.child.try_wait()? {
                 // What it said last may still be on its way.
@@ -219,6 +218,13 @@ impl Server {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// The registry's own address; the Kubernetes API has another one, and may be first to say so.
+fn address_in(log: &str) -> Option<&str> {
+    const SAID: &str = "listening on ";
+    let (at, _) = log.match_indices(SAID).find(|(at, _)| !log[..*at].ends_with("kubernetes API "))?;
+    log[at + SAID.len()..].split(['"', ' ', '\n']).next()
 }
 
 impl Drop for Server {

@@ -23,6 +23,10 @@ KUBECONFIG_OUT=$CLUSTER_DIR/kubeconfig
 PROVIDER_DIR=$CLUSTER_DIR/credential-provider # bin/ and config.yaml of the kubelet's plug-in; see provider
 PAUSE_IMAGE=cluster.invalid/pause:1
 
+MARK=.test-cluster # a file that says: this folder was made by us and may be removed
+# Folders of this machine that a node mounts its own over.
+MOUNT_POINTS=(/var/lib/containerd /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers /tmp/hostpath_pv)
+
 log() { printf '%s\n' "$*" >&2; }
 die() {
   log "error: $*"
@@ -41,6 +45,12 @@ node_pid() {
   [[ $pid =~ ^[0-9]+$ ]] || return 1
   tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "node.sh $CLUSTER_DIR " || return 1
   echo "$pid"
+}
+
+# Hold the mount points until the process ends: two nodes may come and go at the same time.
+lock_mount_points() {
+  exec {mount_points}</var/lib
+  flock "$mount_points"
 }
 
 # Run a command in the node's namespaces: its processes, mounts and network.

@@ -10,21 +10,17 @@ conf=$dir/conf logs=$dir/logs
 PATH=$dir/bin:$PATH
 
 # --- mounts: seen by this node only, gone with it --------------------------------------
-# private SOURCE TARGET: mount the cluster's own folder over one of the machine's
-private() {
-  mkdir -p "$1" "$2"
-  mount --bind "$1" "$2"
-}
 mount --make-rshared /
 mkdir -p "$dir"/node/{etc,etc-work}
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$dir/node/etc,workdir=$dir/node/etc-work" /etc
 mount -t tmpfs -o mode=755 tmpfs /run
-private "$dir/node/containerd" /var/lib/containerd
-private "$dir/node/kubelet" /var/lib/kubelet
-private "$dir/node/cni" /var/lib/cni
-private "$dir/node/pods" /var/log/pods
-private "$dir/node/containers" /var/log/containers
-private "$dir/node/volumes" /tmp/hostpath_pv # where the controllers make volumes
+lock_mount_points
+for target in "${MOUNT_POINTS[@]}"; do
+  if mkdir "$target" 2>/dev/null; then touch "$target/$MARK"; fi
+  mkdir -p "$dir/node/${target##*/}"
+  mount --bind "$dir/node/${target##*/}" "$target"
+done
+exec {mount_points}<&-
 # The kubelet insists on these settings, and would make them for the whole machine: show it
 # files that have them.
 mkdir /run/sysctl /run/hosts.d

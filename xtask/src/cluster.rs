@@ -1,14 +1,20 @@
 //! `cargo xtask cluster`: a real Kubernetes cluster on this machine, made by the commands in `xtask/cluster`.
 
+mod obstacle;
+mod taken;
+
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{quietly, succeeds};
 use crate::places;
+
+pub use obstacle::obstacle;
+pub use taken::Taken;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -86,27 +92,6 @@ impl std::fmt::Display for Extent {
     }
 }
 
-/// Why this machine cannot run so much; `None` when nothing speaks against it.
-#[must_use]
-pub fn obstacle(extent: Extent) -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("needs root".to_owned());
-    }
-    let namespaces = ["--fork", "--pid", "--mount-proc", "--mount", "--net", "--uts", "--ipc", "true"];
-    if let Err(error) = quietly(Command::new("unshare").args(namespaces), Duration::from_secs(10)) {
-        return Some(format!("no namespaces of its own: {error:#}"));
-    }
-    let assets = env::var_os("KUBEBUILDER_ASSETS").is_some_and(|value| !value.is_empty());
-    if !assets && places::on_path("go").is_none() {
-        return Some("needs Go to build Kubernetes, or KUBEBUILDER_ASSETS".to_owned());
-    }
-    let hierarchies = ["memory", "cpu", "cpuset", "pids"];
-    if extent == Extent::Node && hierarchies.iter().any(|name| !Path::new("/sys/fs/cgroup").join(name).is_dir()) {
-        return Some("pods need cgroup version 1".to_owned());
-    }
-    None
-}
-
 /// One cluster, up or not.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -171,23 +156,6 @@ impl Cluster {
     /// It does not end.
     pub fn down(&self) -> Result<()> {
         quietly(&mut self.command("down"), Duration::from_secs(120)).map(drop)
-    }
-
-    /// A process that ends the cluster when we are gone without having done so, by Ctrl-C for example. Dropping its input
-    /// has the same effect; killing it lets the cluster live.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn mourner(&self) -> Result<Child> {
-        let mut command = self.command("down");
-        let down = command.get_program().to_owned();
-        let variables: Vec<_> =
-            command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-        // In a session of its own, out of reach of the terminal's signals.
-        command = Command::new("setsid");
-        command.args(["sh", "-c", "cat >/dev/null; exec \"$0\""]).arg(down).envs(variables);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().context("start setsid")
     }
 
     /// Whether its API answers.

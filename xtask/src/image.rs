@@ -40,12 +40,14 @@ pub fn run(args: &Args) -> Result<bool> {
 /// Builds the program and writes the image; its digest.
 ///
 /// # Errors
-/// The program does not build, or is not static.
+/// The program does not build, is not static, or names files of this machine.
 pub fn build(profile: &str, out: &Path) -> Result<String> {
-    let program = program::build(profile)?;
+    let origin = Origin::of_workspace();
+    let program = program::build(profile, origin.revision.as_deref())?;
     let content = fs::read(&program).with_context(|| format!("read {}", program.display()))?;
-    program::ensure_static(&content).with_context(|| program.display().to_string())?;
-    let image = layout(content, &Origin::of_workspace());
+    let fit = program::ensure_static(&content).and_then(|()| program::ensure_anonymous(&content));
+    fit.with_context(|| program.display().to_string())?;
+    let image = layout(content, &origin);
     image.write(out).with_context(|| format!("write {}", out.display()))?;
     Ok(image.digest)
 }

@@ -1,10 +1,10 @@
 //! Callers who want more than they may.
 
-use crate::kube::{accesses, here, not_tested, until};
-use crate::site::{Repository, Site, catalog, refused};
 use crate::tokens::{Key, claims, header, now};
 use anyhow::{Context, Result};
 use e2e::Client;
+use e2e::kube::{accesses, here, not_tested, until};
+use e2e::site::{Repository, Site, catalog, refused};
 use serde_json::json;
 
 /// Tokens that prove nothing. The first one is made in the same way and good, so that the others fail for their own reason.
@@ -28,9 +28,8 @@ fn tokens_that_prove_nothing() -> Result<()> {
     let mut parts: Vec<String> = real.split('.').map(str::to_owned).collect();
     let mut other_user = parts.clone();
     other_user[1] =
-        crate::site::base64(changed("sub", json!("system:admin")).to_string().as_bytes(), crate::site::URL, false);
-    let none =
-        crate::site::base64(json!({"alg": "none", "typ": "JWT"}).to_string().as_bytes(), crate::site::URL, false);
+        e2e::site::base64(changed("sub", json!("system:admin")).to_string().as_bytes(), e2e::site::URL, false);
+    let none = e2e::site::base64(json!({"alg": "none", "typ": "JWT"}).to_string().as_bytes(), e2e::site::URL, false);
     parts[2] = "AAAA".to_owned();
     let audience = kube.ok(&format!("-n {} create token caller --audience elsewhere.test", project.name))?;
     let long = 20 * 1024;

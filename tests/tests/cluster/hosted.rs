@@ -1,18 +1,19 @@
 //! The registry in a pod, from its own image, with what `homeport manifests` prints.
 
 use crate::desk::Desk;
-use crate::front::Front;
-use crate::kube::{Kube, Namespace, accesses, not_tested, until, with_pods};
 use crate::pods::{Pod, push_image};
-use crate::shipped_roles::{is, manifests};
-use crate::site::{Repository, basic};
 use anyhow::{Context, Result};
 use e2e::Client;
+use e2e::front::Front;
+use e2e::kube::{Kube, Namespace, accesses, not_tested, until, with_pods};
+use e2e::manifests::{is, manifests, outlives};
+use e2e::mourner::Mourner;
+use e2e::site::{Repository, basic};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The image that `cargo xtask image` made.
-fn image() -> Option<PathBuf> {
+pub(crate) fn image() -> Option<PathBuf> {
     let path = std::env::var_os("HOMEPORT_TEST_IMAGE").map(PathBuf::from).filter(|path| path.is_file());
     if path.is_none() {
         not_tested("no image; `cargo xtask test` makes one, HOMEPORT_TEST_IMAGE names one");
@@ -21,26 +22,28 @@ fn image() -> Option<PathBuf> {
 }
 
 /// The registry in the cluster.
-struct Hosted<'a> {
+pub(crate) struct Hosted<'a> {
     kube: &'a Kube,
-    home: Namespace<'a>,
+    pub(crate) home: Namespace<'a>,
     /// What belongs to the cluster and not to the namespace.
     wide: String,
+    /// An APIService without its server blocks the deletion of every namespace.
+    mourner: Mourner,
 }
 
 impl<'a> Hosted<'a> {
-    fn start(kube: &'a Kube, image: &PathBuf) -> Result<Self> {
+    pub(crate) fn start(kube: &'a Kube, image: &PathBuf) -> Result<Self> {
         let name = import(kube, image)?;
         let home = kube.namespace()?;
         let host = format!("homeport.{}.svc:5000", home.name);
         let documents =
             manifests(&["--namespace", &home.name, "--image", &name, "--host", &host, "--storage", "pvc:1Gi"])?;
         // The namespace is there; roles of people are shared with other tests and stay.
-        let named = |document: &String| document.contains(&home.name);
-        let of_cluster = |document: &String| is(document, "ClusterRole") || is(document, "ClusterRoleBinding");
-        let wide: Vec<String> = documents.iter().filter(|d| of_cluster(d) && named(d)).cloned().collect();
-        let hosted = Self { kube, home, wide: wide.join("---\n") };
-        let rest: Vec<String> = documents.into_iter().filter(|document| !document.trim().is_empty()).collect();
+        let wide: Vec<String> = documents.iter().filter(|d| outlives(d, &home.name)).cloned().collect();
+        let hosted = Self { kube, home, wide: wide.join("---\n"), mourner: Mourner::new()? };
+        hosted.mourner.shall(&hosted.mourner.deleting(kube, &hosted.wide)?)?;
+        let documents = documents.into_iter().filter(|document| !document.trim().is_empty());
+        let (api, rest): (Vec<String>, Vec<String>) = documents.partition(|document| is(document, "APIService"));
         kube.apply(&rest.join("---\n"))?;
         let ready = kube.ok(&format!("-n {} rollout status deployment --timeout=90s", hosted.home.name));
         if let Err(error) = ready {
@@ -49,11 +52,14 @@ impl<'a> Hosted<'a> {
                 kube.ok(&format!("-n {} logs -l app.kubernetes.io/name=homeport --all-containers", hosted.home.name));
             anyhow::bail!("{error}\n{seen}\n{}", logs.unwrap_or_default());
         }
+        for document in &api {
+            kube.apply(document)?;
+        }
         Ok(hosted)
     }
 
     /// A way to the Service over the loopback, which is where clients send to.
-    fn front(&self) -> Result<Front> {
+    pub(crate) fn front(&self) -> Result<Front> {
         let ip = self.kube.field(&format!("-n {} service homeport", self.home.name), ".spec.clusterIP")?;
         let front = Front::listen("127.0.0.1")?;
         front.lead_to(Some(&format!("{ip}:5000")));
@@ -66,6 +72,7 @@ impl Drop for Hosted<'_> {
         if !self.wide.is_empty() {
             drop(self.kube.feed("delete --ignore-not-found --wait=false -f -", &self.wide));
         }
+        drop(self.mourner.shall(""));
     }
 }
 
@@ -129,6 +136,11 @@ fn the_registry_runs_in_a_pod_and_hosts_its_own_image() -> Result<()> {
         };
         pod.create(&kube)?;
         assert_eq!(pod.output(&kube)?, "hello");
+        // Its tags are objects of the cluster, with what the manifests say of the API.
+        until("the cluster shows the tag", || {
+            let tags = kube.run(&format!("-n {} get payloadrepositorytags -o wide", project.name), "")?;
+            Ok(String::from_utf8_lossy(&tags.stdout).contains(&format!("{name}/{}/hello:1", project.name)))
+        })?;
     }
     kube.apply(&format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: itself, namespace: {}}}\nspec: {{restartPolicy: Never, imagePullSecrets: [{{name: my-pull-secret}}], \
@@ -151,7 +163,7 @@ fn the_registry_runs_in_a_pod_and_hosts_its_own_image() -> Result<()> {
 /// Everything that is printed is accepted by the API server, for each storage and with TLS.
 #[test]
 fn the_manifests_are_accepted() -> Result<()> {
-    let Some(kube) = crate::kube::here()? else { return Ok(()) };
+    let Some(kube) = e2e::kube::here()? else { return Ok(()) };
     let home = kube.namespace()?;
     let variants: [&[&str]; 3] =
         [&[], &["--storage", "emptydir"], &["--storage", "pvc:1Gi", "--tls-secret", "tls", "--host", "registry.test"]];
@@ -178,7 +190,7 @@ fn the_program_of_the_image_resolves_names() -> Result<()> {
     let config = format!(
         "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: 'https://kubernetes.default.svc', certificate-authority-data: {}}}}}], \
          users: [{{name: u, user: {{token: {token}}}}}], contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}",
-        crate::site::base64(ca.as_bytes(), crate::site::STANDARD, true)
+        e2e::site::base64(ca.as_bytes(), e2e::site::STANDARD, true)
     );
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("config"), config)?;

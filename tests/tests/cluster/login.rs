@@ -1,11 +1,11 @@
 //! Signing in with the identities of the cluster. Cases, B-07 to B-13.
 
 use crate::desk::Desk;
-use crate::kube::{PATIENCE, accesses, here, not_tested, until, until_within};
 use crate::material;
-use crate::site::{Repository, Site, basic, catalog, refused};
 use crate::tokens::{FileServer, Key, now, openssl};
 use anyhow::Result;
+use e2e::kube::{PATIENCE, accesses, here, not_tested, until, until_within};
+use e2e::site::{Repository, Site, basic, catalog, refused};
 use serde_json::json;
 use std::time::Duration;
 
@@ -270,6 +270,6 @@ fn public_key(key: &str) -> Result<serde_json::Value> {
     let hex = modulus.trim().trim_start_matches("Modulus=").as_bytes().to_vec();
     let digit = |letter: u8| u8::try_from(char::from(letter).to_digit(16).unwrap_or_default()).unwrap_or_default();
     let bytes: Vec<u8> = hex.chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
-    let modulus = crate::site::base64(&bytes, crate::site::URL, false);
+    let modulus = e2e::site::base64(&bytes, e2e::site::URL, false);
     Ok(json!({ "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "test", "n": modulus, "e": "AQAB" }))
 }

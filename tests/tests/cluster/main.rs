@@ -11,13 +11,11 @@ mod desk;
 #[path = "../clients/material.rs"]
 mod material;
 
-mod front;
-mod kube;
 mod pods;
-mod site;
 mod tokens;
 
 mod attack;
+mod authority;
 mod hosted;
 mod login;
 mod namespaces;

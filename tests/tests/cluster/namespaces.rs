@@ -1,8 +1,8 @@
 //! Content belongs to a namespace and goes with it. Cases.
 
-use crate::kube::{here, until, until_within};
-use crate::site::{Repository, Site, catalog, refused};
 use anyhow::Result;
+use e2e::kube::{here, until, until_within};
+use e2e::site::{Repository, Site, catalog, refused};
 use std::time::Duration;
 
 #[test]
@@ -13,7 +13,7 @@ fn a_push_needs_the_namespace() -> Result<()> {
     let token = elsewhere.account("admin")?;
     let admin = ClusterAdmin::new(&kube, &elsewhere.name)?;
     let client = site.client(&token);
-    let name = crate::kube::unique("late");
+    let name = e2e::kube::unique("late");
     let repository = Repository::new(&client, format!("{name}/app"));
     until("the administrator is known as such", || {
         Ok(Repository::new(&client, format!("{}/app", elsewhere.name)).pull()?.status == 404)
@@ -187,16 +187,16 @@ fn a_namespace_replaced_during_a_push() -> Result<()> {
 
 /// `cluster-admin` for a ServiceAccount, taken away with this value.
 struct ClusterAdmin<'a> {
-    kube: &'a crate::kube::Kube,
+    kube: &'a e2e::kube::Kube,
     name: String,
 }
 
 impl<'a> ClusterAdmin<'a> {
-    fn new(kube: &'a crate::kube::Kube, namespace: &str) -> Result<Self> {
+    fn new(kube: &'a e2e::kube::Kube, namespace: &str) -> Result<Self> {
         Self::for_account(kube, namespace, "admin")
     }
 
-    fn for_account(kube: &'a crate::kube::Kube, namespace: &str, account: &str) -> Result<Self> {
+    fn for_account(kube: &'a e2e::kube::Kube, namespace: &str, account: &str) -> Result<Self> {
         let name = format!("{namespace}-{account}");
         kube.ok(&format!(
             "create clusterrolebinding {name} --clusterrole=cluster-admin --serviceaccount={namespace}:{account}"

@@ -1,55 +1,42 @@
 //! What the API server is asked, and what happens while it is away. On a cluster of its own, one test after the other.
 
-use crate::kube::{Kube, here, not_tested, until, until_within};
-use crate::site::{Repository, Site};
-use anyhow::{Context, Result};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::hosted::{self, Hosted};
+use anyhow::Result;
+use e2e::Client;
+use e2e::kube::{Kube, here, not_tested, until, until_within};
+use e2e::site::{Repository, Site, basic};
 use std::time::Duration;
-use xtask::cluster::{Cluster, Extent, obstacle};
+use xtask::cluster::{Cluster, Extent, Taken, obstacle};
 
 /// As fast as a watch comes back, and a probe.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// A control plane that only one test uses; down with this value.
+/// A cluster that only one test uses; down with this value.
 struct Alone {
-    kube: Option<Kube>,
-    cluster: Cluster,
-    _lock: MutexGuard<'static, ()>,
+    kube: Kube,
+    cluster: Taken,
 }
 
 /// `None`, with a line that says so, where there cannot be one.
-fn alone() -> Result<Option<Alone>> {
-    static LOCK: Mutex<()> = Mutex::new(());
+fn alone(extent: Extent) -> Result<Option<Alone>> {
     if here()?.is_none() {
         return Ok(None);
     }
-    if let Some(why) = obstacle(Extent::ControlPlane) {
+    if let Some(why) = obstacle(extent) {
         not_tested(&format!("no cluster of its own: {why}"));
         return Ok(None);
     }
-    let lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    let cluster = Cluster::aside("hp-outage", "10.79")?;
-    let mut alone = Alone { kube: None, cluster: cluster.clone(), _lock: lock };
+    let cluster = Cluster::aside("hp-outage", "10.79")?.take()?;
     // What an aborted run left behind would count, too.
     cluster.down()?;
-    alone.kube = Some(Kube::new(cluster.up(Extent::ControlPlane)?, Some(cluster))?);
-    Ok(Some(alone))
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        drop(self.cluster.down());
-    }
+    let kube = Kube::new(cluster.up(extent)?, Some(Cluster::clone(&cluster)))?;
+    Ok(Some(Alone { kube, cluster }))
 }
 
 impl Alone {
-    fn kube(&self) -> Result<&Kube> {
-        self.kube.as_ref().context("it is up")
-    }
-
     /// Requests to the API server so far that a filter of metric lines lets through.
     fn requests(&self, filter: impl Fn(&str) -> bool) -> Result<u64> {
-        let metrics = self.kube()?.ok("get --raw /metrics")?;
+        let metrics = self.kube.ok("get --raw /metrics")?;
         let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{") && filter(line));
         Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map(|count| count as u64).sum())
     }
@@ -59,13 +46,13 @@ impl Alone {
     }
 
     fn signal(&self, signal: &str, pid: &str) -> Result<()> {
-        self.kube()?.script("in", &["kill", &format!("-{signal}"), pid]).map(drop)
+        self.kube.script("in", &["kill", &format!("-{signal}"), pid]).map(drop)
     }
 
     /// The API server's process, and the shell that starts it again.
     fn processes(&self) -> Result<(String, String)> {
-        let pid = self.kube()?.script("in", &["pgrep", "-o", "-x", "kube-apiserver"])?.trim().to_owned();
-        let parent = self.kube()?.script("in", &["ps", "-o", "ppid=", "-p", &pid])?.trim().to_owned();
+        let pid = self.kube.script("in", &["pgrep", "-o", "-x", "kube-apiserver"])?.trim().to_owned();
+        let parent = self.kube.script("in", &["ps", "-o", "ppid=", "-p", &pid])?.trim().to_owned();
         Ok((pid, parent))
     }
 }
@@ -86,7 +73,7 @@ impl<'a> Gone<'a> {
     }
 
     fn end(self) -> Result<()> {
-        let kube = self.alone.kube()?;
+        let kube = &self.alone.kube;
         drop(self);
         until("the API server is back", || Ok(kube.ok("get --raw /readyz").is_ok())).map(drop)
     }
@@ -101,8 +88,8 @@ impl Drop for Gone<'_> {
 #[test]
 fn a_pull_with_a_warm_identity_asks_nothing() -> Result<()> {
     const LAYERS: usize = 20;
-    let Some(alone) = alone()? else { return Ok(()) };
-    let kube = alone.kube()?;
+    let Some(alone) = alone(Extent::ControlPlane)? else { return Ok(()) };
+    let kube = &alone.kube;
     let (site, project) = (Site::start_with(kube, "", "")?, kube.namespace()?);
     let owner = site.client(&project.owner()?);
     let repo = format!("{}/app", project.name);
@@ -157,8 +144,8 @@ fn a_pull_with_a_warm_identity_asks_nothing() -> Result<()> {
 
 #[test]
 fn known_callers_go_on_pulling_while_the_api_server_is_away() -> Result<()> {
-    let Some(alone) = alone()? else { return Ok(()) };
-    let kube = alone.kube()?;
+    let Some(alone) = alone(Extent::ControlPlane)? else { return Ok(()) };
+    let kube = &alone.kube;
     let short = "    tokenTTL: 1s\n    negativeTTL: 1s\n";
     let mut site = Site::start_with(kube, short, "")?;
     let forgetful = Site::start_with(kube, &format!("{short}    staleFor: 3s\n"), "")?;
@@ -220,11 +207,49 @@ fn known_callers_go_on_pulling_while_the_api_server_is_away() -> Result<()> {
     Ok(())
 }
 
+/// The same for a registry in a pod, with what `homeport manifests` sets: its probes and its Service do without an API server.
+#[test]
+fn a_registry_in_a_pod_outlives_the_api_server() -> Result<()> {
+    let Some(image) = hosted::image() else { return Ok(()) };
+    let Some(alone) = alone(Extent::Node)? else { return Ok(()) };
+    let kube = &alone.kube;
+    let hosted = Hosted::start(kube, &image)?;
+    let (project, front) = (kube.namespace()?, hosted.front()?);
+    let (token, unknown, repo) = (project.owner()?, project.token("owner")?, format!("{}/app", project.name));
+    let client =
+        |token: &str| Client::new(&format!("http://{}", front.address())).authorization(&basic("token", token));
+    let (owner, stranger) = (client(&token), client(&unknown));
+    let (known, unknown) = (Repository::new(&owner, &repo), Repository::new(&stranger, &repo));
+    until("the Service leads to it, and the owner may push", || {
+        Ok(known.begin_push().is_ok_and(|answer| answer.status == 202))
+    })?;
+    known.push(1)?;
+    let pods = format!("-n {} pods -l app.kubernetes.io/component=registry", hosted.home.name);
+    let starts = || kube.field(&pods, ".items[*].status.containerStatuses[*].restartCount");
+    let uids = || kube.field(&pods, ".items[*].metadata.uid");
+    let before = uids()?;
+
+    let gone = Gone::begin(&alone)?;
+    until("pushes are refused", || {
+        assert_eq!(known.pull()?.status, 200, "a known caller pulls all the time");
+        Ok(known.begin_push()?.status == 503)
+    })?;
+    assert!(!known.begin_push()?.header("retry-after").is_empty());
+    assert_eq!(unknown.pull()?.status, 503, "nobody vouches for a stranger");
+    gone.end()?;
+    // The node counts as lost for a moment, and is out of the Service.
+    until("pushes work again", || Ok(known.begin_push().is_ok_and(|answer| answer.status == 202)))?;
+    until("the stranger is known", || Ok(unknown.pull().is_ok_and(|answer| answer.status == 200)))?;
+    known.push(2)?;
+    assert_eq!((uids()?, starts()?.as_str()), (before, "0"), "the same pod, never started again");
+    Ok(())
+}
+
 /// The API server takes connections and says nothing.
 #[test]
 fn an_api_server_that_hangs() -> Result<()> {
-    let Some(alone) = alone()? else { return Ok(()) };
-    let kube = alone.kube()?;
+    let Some(alone) = alone(Extent::ControlPlane)? else { return Ok(()) };
+    let kube = &alone.kube;
     let (site, project) = (Site::start_with(kube, "    tokenTTL: 1s\n", "")?, kube.namespace()?);
     let (token, repo) = (project.owner()?, format!("{}/app", project.name));
     let client = site.client(&token);
@@ -253,8 +278,8 @@ fn an_api_server_that_hangs() -> Result<()> {
 /// An API server that lost everything, as after a restore of the wrong backup, is no reason to delete.
 #[test]
 fn nothing_is_deleted_without_proof() -> Result<()> {
-    let Some(alone) = alone()? else { return Ok(()) };
-    let kube = alone.kube()?;
+    let Some(alone) = alone(Extent::ControlPlane)? else { return Ok(()) };
+    let kube = &alone.kube;
     let settings = "    cleanup: {interval: 1s}\n";
     let (mut site, project) = (Site::start_with(kube, settings, "")?, kube.namespace()?);
     let (token, repo) = (project.owner()?, format!("{}/app", project.name));

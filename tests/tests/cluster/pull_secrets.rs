@@ -1,11 +1,11 @@
 //! Pull secrets that `homeport operator` fills. Cases.
 
 use crate::desk::Desk;
-use crate::kube::{Kube, Namespace, accesses, collect, here, until, until_within, with_pods};
 use crate::pods::{Pod, push_image};
-use crate::site::{Repository, Site};
 use crate::tokens::{claims, now};
 use anyhow::{Context, Result, ensure};
+use e2e::kube::{Kube, Namespace, accesses, collect, here, until, until_within, with_pods};
+use e2e::site::{Repository, Site};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -129,7 +129,7 @@ fn an_annotated_secret_is_filled_and_kept_so() -> Result<()> {
 
     let entry = secret.config()?["auths"][site.name()].clone();
     assert_eq!(entry["username"], "token");
-    assert_eq!(entry["auth"].as_str().map(|auth| format!("Basic {auth}")), Some(crate::site::basic("token", &token)));
+    assert_eq!(entry["auth"].as_str().map(|auth| format!("Basic {auth}")), Some(e2e::site::basic("token", &token)));
     until("the caller may pull", || {
         Ok(Repository::new(&site.client(&token), format!("{}/app", project.name)).pull()?.status == 404)
     })?;
@@ -162,7 +162,7 @@ fn an_annotated_secret_is_filled_and_kept_so() -> Result<()> {
         }
         let uid = object["metadata"]["annotations"][format!("{PREFIX}/service-account.uid")].clone();
         let data = object["data"][".dockerconfigjson"].clone();
-        let old = crate::site::base64(format!("token:{again}").as_bytes(), crate::site::STANDARD, true);
+        let old = e2e::site::base64(format!("token:{again}").as_bytes(), e2e::site::STANDARD, true);
         let holds_old = secret_text(&data).contains(&again) || secret_text(&data).contains(&old);
         ensure!(uid != new_uid.as_str() || !holds_old, "the new UID with the old token");
         Ok(uid == new_uid.as_str())

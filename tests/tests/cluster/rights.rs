@@ -1,9 +1,9 @@
 //! Who may do what: every form of rule, and how soon a change counts. Cases, B-22.
 
-use crate::kube::{Kube, Namespace, accesses, here, layers, until, until_within};
-use crate::site::{Repository, Site, catalog, refused};
 use anyhow::{Context, Result};
 use e2e::Client;
+use e2e::kube::{Kube, Namespace, accesses, here, layers, until, until_within};
+use e2e::site::{Repository, Site, catalog, refused};
 use std::process::Command;
 use std::time::{Duration, Instant};
 

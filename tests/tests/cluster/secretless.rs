@@ -1,10 +1,10 @@
 //! Pods that pull with their own identity: the kubelet's credential provider, no Secret anywhere.
 
 use crate::desk::Desk;
-use crate::kube::{Kube, accesses, until, with_pods};
 use crate::pods::{Pod, push_image};
-use crate::site::{Repository, Site};
 use anyhow::Result;
+use e2e::kube::{Kube, accesses, unique, until, with_pods};
+use e2e::site::{Repository, Site};
 
 const AUDIENCE: &str = "registry.test";
 
@@ -17,15 +17,33 @@ fn provider_config(host: &str) -> String {
     )
 }
 
-/// Lets kubelets ask for tokens of the registry's audience.
-fn allow_kubelets(kube: &Kube) -> Result<()> {
-    kube.apply(&format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: test-registry-audience}}\n\
-         rules: [{{apiGroups: [''], resources: ['{AUDIENCE}'], verbs: [request-serviceaccounts-token-audience]}}]\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: test-registry-audience}}\n\
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: test-registry-audience}}\n\
-         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:nodes'}}]\n"
-    ))
+/// Lets kubelets ask for tokens of the registry's audience, as long as this value is there.
+struct Allowance<'a> {
+    kube: &'a Kube,
+    name: String,
+}
+
+impl<'a> Allowance<'a> {
+    fn new(kube: &'a Kube) -> Result<Self> {
+        let allowance = Self { kube, name: unique("test-registry-audience") };
+        let name = &allowance.name;
+        kube.apply(&format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {name}}}\n\
+             rules: [{{apiGroups: [''], resources: ['{AUDIENCE}'], verbs: [request-serviceaccounts-token-audience]}}]\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {name}}}\n\
+             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {name}}}\n\
+             subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:nodes'}}]\n"
+        ))?;
+        Ok(allowance)
+    }
+}
+
+impl Drop for Allowance<'_> {
+    fn drop(&mut self) {
+        for kind in ["clusterrolebinding", "clusterrole"] {
+            drop(self.kube.ok(&format!("delete {kind} {} --ignore-not-found --wait=false", self.name)));
+        }
+    }
 }
 
 #[test]
@@ -38,7 +56,7 @@ fn a_pod_pulls_with_its_own_account() -> Result<()> {
     // The kubelet looks for a file of the provider's name.
     std::fs::copy(e2e::binary()?, desk.path("homeport"))?;
     kube.script("provider", &[&desk.text("homeport"), &config.display().to_string()])?;
-    allow_kubelets(&kube)?;
+    let _allowance = Allowance::new(&kube)?;
     let (owner, repo) = (project.owner()?, format!("{}/app", project.name));
     until("may push", || Ok(Repository::new(&site.client(&owner), &repo).begin_push()?.status == 202))?;
     let says = format!("no secret in {}", project.name);

@@ -1,23 +1,10 @@
 //! The roles that `homeport manifests` ships, under the names that OpenShift's manuals use. Cases B-15 to B-21.
 
-use crate::kube::{Kube, here, until};
-use crate::site::{Repository, Site};
-use anyhow::{Result, ensure};
-use std::process::Command;
+use anyhow::Result;
+use e2e::kube::{Kube, here, until};
+use e2e::manifests::{is, manifests};
+use e2e::site::{Repository, Site};
 use std::sync::{Mutex, PoisonError};
-
-/// What `homeport manifests` prints with these arguments, a document each.
-pub(crate) fn manifests(arguments: &[&str]) -> Result<Vec<String>> {
-    let output = Command::new(e2e::binary()?).arg("manifests").args(arguments).output()?;
-    ensure!(output.status.success(), "manifests: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout)?;
-    Ok(text.split("\n---").map(|document| document.trim_start_matches("---").to_owned() + "\n").collect())
-}
-
-/// Whether a document is of a kind.
-pub(crate) fn is(document: &str, kind: &str) -> bool {
-    document.lines().any(|line| line == format!("kind: {kind}"))
-}
 
 /// Applies the roles of people, which belong to the cluster; once at a time.
 fn apply_roles(kube: &Kube) -> Result<()> {

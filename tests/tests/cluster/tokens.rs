@@ -1,8 +1,8 @@
 //! Tokens that no cluster would give.
 
-use crate::kube::Kube;
-use crate::site::{URL, base64};
 use anyhow::{Context, Result, ensure};
+use e2e::kube::Kube;
+use e2e::site::{URL, base64};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};

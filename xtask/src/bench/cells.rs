@@ -45,6 +45,26 @@ pub(super) enum Work {
     MemoryDownload,
     /// An hour of everything.
     Soak,
+    /// Tags as objects of a cluster.
+    Api(Tags),
+}
+
+/// What is asked of the Kubernetes API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tags {
+    /// The first 500 of a namespace with 50,000.
+    Page,
+    /// All of them at once: how long it takes, compressed or not, and what it adds to the memory.
+    Full,
+    FullCompressed,
+    FullMemory,
+    /// One by its name.
+    Get,
+    /// What idle watches add to the memory, through the cluster or on a connection each.
+    Watches,
+    DirectWatches,
+    /// All of a small namespace, compared with a store that holds nothing else.
+    Isolated,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +85,7 @@ pub(super) struct Target {
     pub(super) nginx: Option<f64>,
     /// At most half of the processor time per operation of the best peer.
     pub(super) half_cpu: bool,
-    /// Part of the same without a password.
+    /// Part of the same without a password, or with nothing beside it.
     pub(super) reference: Option<f64>,
     /// At most this, in the cell's unit.
     pub(super) most: Option<f64>,
@@ -86,7 +106,8 @@ impl Cell {
             | Work::Push(Size::Large | Size::Huge, _)
             | Work::ImagePull
             | Work::Mixed(_) => Unit::Megabytes,
-            Work::Startup => Unit::Milliseconds,
+            Work::Startup | Work::Api(Tags::Page | Tags::Full | Tags::FullCompressed | Tags::Get) => Unit::Milliseconds,
+            Work::Api(Tags::FullMemory | Tags::Watches | Tags::DirectWatches) => Unit::Mebibytes,
             Work::MemoryIdle | Work::MemoryStore | Work::MemoryUpload | Work::MemoryDownload | Work::Soak => {
                 Unit::Mebibytes
             }
@@ -96,7 +117,7 @@ impl Cell {
 
     /// Too long or too large for `--quick`.
     pub(super) fn only_full(&self) -> bool {
-        matches!(self.work, Work::MemoryUpload | Work::MemoryDownload)
+        matches!(self.work, Work::MemoryUpload | Work::MemoryDownload | Work::Api(_))
     }
 
     /// So long that it only runs when it is named.
@@ -168,6 +189,14 @@ pub(super) fn all() -> Vec<Cell> {
     single("memory.store", MemoryStore, 1, most(60.0));
     single("memory.upload64", MemoryUpload, 64, most(8.0));
     single("memory.download64", MemoryDownload, 64, most(8.0));
+    single("api.list.page500", Api(Tags::Page), 1, most(50.0));
+    single("api.list.full", Api(Tags::Full), 1, most(3000.0));
+    single("api.list.full.gzip", Api(Tags::FullCompressed), 1, most(3000.0));
+    single("api.list.full.memory", Api(Tags::FullMemory), 1, most(50.0));
+    single("api.get", Api(Tags::Get), 8, most(5.0));
+    single("api.list.isolated", Api(Tags::Isolated), 1, Target { reference: Some(0.9), ..NONE });
+    single("api.watch.idle1000", Api(Tags::Watches), 1000, most(20.0));
+    single("api.watch.direct1000", Api(Tags::DirectWatches), 1000, NONE);
     single("soak.mixed", Soak, 8, most(2.0));
     cells
 }

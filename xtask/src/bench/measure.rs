@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::api::{self, Api};
 use super::cells::{Cell, Unit, Work};
 use super::peers::{Kind, Peer};
 use super::plan::{self, PUSH, Plan};
@@ -45,13 +46,15 @@ pub(super) struct Bench {
     /// Servers that have the referrers.
     pub(super) referrers: HashSet<Kind>,
     pub(super) seed: u64,
+    /// The cluster and the stores of the cells that need one; made by the first of them.
+    pub(super) api: Option<Result<Api, String>>,
 }
 
 /// Whether the cell says anything about this kind of server.
 pub(super) fn applies(cell: &Cell, kind: Kind) -> bool {
     match cell.work {
         Work::Referrers => matches!(kind, Kind::Homeport | Kind::Zot),
-        Work::Basic | Work::MemoryUpload | Work::MemoryDownload | Work::Soak => kind == Kind::Homeport,
+        Work::Basic | Work::MemoryUpload | Work::MemoryDownload | Work::Soak | Work::Api(_) => kind == Kind::Homeport,
         Work::BlobHead
         | Work::ManifestHeadTag
         | Work::ManifestGetTag
@@ -72,6 +75,7 @@ pub(super) fn measure(bench: &mut Bench, cell: &Cell, peer: &mut Peer) -> Result
         Work::MemoryUpload | Work::MemoryDownload => special::memory_transfers(bench, cell, peer),
         Work::Basic => special::basic(bench, cell, peer),
         Work::Soak => soak::soak(bench, cell, peer),
+        Work::Api(part) => api::measure(bench, part),
         _ => regular(bench, cell, peer),
     }
 }

@@ -4,6 +4,7 @@
 //! measures, in a process group of its own. When the outer one goes, by Ctrl-C or otherwise, the
 //! inner one sees its input end, stops its servers and removes its folder.
 
+mod api;
 mod cells;
 mod measure;
 mod peers;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::cells::{Cell, Unit};
 use super::measure::Sample;
 use super::peers::Kind;
-use super::verdict::{Results, Series, judge, unit};
+use super::verdict::{Results, Series, judge, reference_name, unit};
 
 /// A cell with what was measured.
 pub(super) struct Row {
@@ -95,7 +95,8 @@ pub(super) fn brief(cell: &Cell, sample: &Sample) -> String {
         Unit::Megabytes => format!("{} MB/s", thousands(sample.value)),
         other => format!("{:.1} {}", sample.value, unit(other)),
     };
-    let reference = sample.reference.map(|rate| format!(" of {}/s anonymous", thousands(rate))).unwrap_or_default();
+    let reference =
+        sample.reference.map(|rate| format!(" of {}/s {}", thousands(rate), reference_name(cell))).unwrap_or_default();
     match cell.unit() {
         Unit::Mebibytes => value,
         Unit::Milliseconds => format!("{value} · {:.0} MiB · {} µs", sample.peak_mib, thousands(sample.cpu_us)),

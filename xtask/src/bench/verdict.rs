@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::cells::{Cell, Unit};
+use super::cells::{Cell, Unit, Work};
 use super::measure::Sample;
 use super::peers::Kind;
 
@@ -106,7 +106,7 @@ pub(super) fn judge(cell: &Cell, results: &Results) -> Verdict {
     verdict.at_least(verdict.over_peer, target.peer, "best peer");
     verdict.at_least(verdict.over_nginx, target.nginx, "nginx");
     let reference = own.reference.map(|reference| own.value / reference);
-    verdict.at_least(reference, target.reference, "anonymous");
+    verdict.at_least(reference, target.reference, reference_name(cell));
     let least_cpu = peers.iter().map(|peer| peer.cpu_us).reduce(f64::min);
     if let Some(cpu) = least_cpu.filter(|_| target.half_cpu) {
         verdict.parts.push(Part { text: "CPU ≤ ½ best peer".into(), kept: own.cpu_us <= cpu / 2.0 });
@@ -119,6 +119,11 @@ pub(super) fn judge(cell: &Cell, results: &Results) -> Verdict {
         verdict.parts.push(Part { text: format!("≤ {most} {}", unit(cell.unit())), kept: own.value <= most });
     }
     verdict
+}
+
+/// What the reference of a cell is.
+pub(super) fn reference_name(cell: &Cell) -> &'static str {
+    if cell.work == Work::Basic { "anonymous" } else { "alone" }
 }
 
 pub(super) fn unit(unit: Unit) -> &'static str {

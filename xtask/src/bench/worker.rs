@@ -138,6 +138,7 @@ fn measure_all(args: &Args, chosen: Vec<Cell>, programs: &[(Kind, PathBuf)], fol
         verified: Default::default(),
         referrers: Default::default(),
         seed: 0,
+        api: None,
     };
     let mut rows: Vec<Row> = chosen.into_iter().map(|cell| Row { cell, results: Results::new() }).collect();
     let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });

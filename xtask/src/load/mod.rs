@@ -9,10 +9,12 @@ mod client;
 mod connection;
 mod engine;
 mod head;
+mod secure;
 
 pub use body::{Body, Source, digest_text};
 pub use client::{Client, Reply};
 pub use engine::{Budget, Outcome, run};
+pub use secure::{Secure, Trust};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

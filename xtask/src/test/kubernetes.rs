@@ -3,12 +3,11 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Child;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Result, anyhow};
 
-use crate::cluster::{Cluster, Extent, obstacle};
+use crate::cluster::{Cluster, Extent, Taken, obstacle};
 use crate::{image, places};
 
 /// Names the cluster for the tests; without it they say what they do not test.
@@ -22,7 +21,8 @@ pub(super) struct Coming(Option<JoinHandle<Result<Session>>>);
 /// A cluster that the tests may use; goes down with this value when it came up for it.
 pub(super) struct Session {
     kubeconfig: PathBuf,
-    ours: Option<(Cluster, Child)>,
+    /// Goes down at the end, and only this one.
+    _ours: Option<Taken>,
 }
 
 impl Coming {
@@ -52,13 +52,13 @@ fn named() -> Option<PathBuf> {
 
 fn bring_up() -> Result<Session> {
     if let Some(kubeconfig) = named() {
-        return Ok(Session { kubeconfig, ours: None });
+        return Ok(Session { kubeconfig, _ours: None });
     }
     let cluster = Cluster::from_env()?;
     let kubeconfig = cluster.kubeconfig();
     if cluster.is_up() {
         // Somebody is working with it.
-        return Ok(Session { kubeconfig, ours: None });
+        return Ok(Session { kubeconfig, _ours: None });
     }
     let extent = match obstacle(Extent::Node) {
         None => Extent::Node,
@@ -67,10 +67,9 @@ fn bring_up() -> Result<Session> {
             Extent::ControlPlane
         }
     };
-    // Made first, so that a cluster that does not come up goes down as well.
-    let session = Session { kubeconfig, ours: Some((cluster.clone(), cluster.mourner()?)) };
-    cluster.up(extent)?;
-    Ok(session)
+    let ours = cluster.take()?;
+    ours.up(extent)?;
+    Ok(Session { kubeconfig, _ours: Some(ours) })
 }
 
 impl Session {
@@ -82,18 +81,6 @@ impl Session {
             variables.push((IMAGE, image.into_os_string()));
         }
         variables
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let Some((cluster, mourner)) = &mut self.ours else { return };
-        if let Err(error) = cluster.down() {
-            eprintln!("xtask: cluster: {error:#}");
-        }
-        // Nothing is left for it to do; whoever brings a cluster up next must not lose it. It may be gone already.
-        let _ = mourner.kill();
-        let _ = mourner.wait();
     }
 }
 

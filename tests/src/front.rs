@@ -6,14 +6,14 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Passes connections on, byte by byte.
-pub(crate) struct Front {
+pub struct Front {
     address: SocketAddr,
     behind: Arc<Mutex<Option<String>>>,
 }
 
 impl Front {
     /// Listens on a free port of `host`.
-    pub(crate) fn listen(host: &str) -> Result<Self> {
+    pub fn listen(host: &str) -> Result<Self> {
         let listener = TcpListener::bind((host, 0))?;
         let (address, behind) = (listener.local_addr()?, Arc::new(Mutex::new(None)));
         let target = Arc::clone(&behind);
@@ -29,12 +29,12 @@ impl Front {
         Ok(Self { address, behind })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Sends new connections to `address`, or nowhere.
-    pub(crate) fn lead_to(&self, address: Option<&str>) {
+    pub fn lead_to(&self, address: Option<&str>) {
         *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = address.map(str::to_owned);
     }
 }

@@ -10,25 +10,28 @@ use std::time::{Duration, Instant, SystemTime};
 use xtask::cluster::Cluster;
 
 /// How long anything may take that a test waits for. Deleting a namespace alone takes the cluster up to 20 s.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A cluster and how to talk to it as its administrator.
-pub(crate) struct Kube {
+pub struct Kube {
     kubeconfig: PathBuf,
+    /// Removes the kubeconfig where it was made for this value.
+    _made: Option<tempfile::TempPath>,
     kubectl: PathBuf,
     /// When it is the one of this machine, of which more than the API can be reached.
     cluster: Option<Cluster>,
 }
 
 /// A namespace that goes away with this value, and all that is in it.
-pub(crate) struct Namespace<'a> {
+pub struct Namespace<'a> {
     kube: &'a Kube,
-    pub(crate) name: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// The cluster that the environment names. `None`, with a line that says what is not tested.
-pub(crate) fn here() -> Result<Option<Kube>> {
+pub fn here() -> Result<Option<Kube>> {
     let Some(path) = std::env::var_os("HOMEPORT_TEST_KUBECONFIG").filter(|path| !path.is_empty()) else {
         not_tested("no cluster; `cargo xtask test` brings one up, HOMEPORT_TEST_KUBECONFIG names one");
         return Ok(None);
@@ -42,7 +45,7 @@ pub(crate) fn here() -> Result<Option<Kube>> {
 }
 
 /// The same where pods run and can reach this machine.
-pub(crate) fn with_pods() -> Result<Option<Kube>> {
+pub fn with_pods() -> Result<Option<Kube>> {
     let Some(kube) = here()? else { return Ok(None) };
     if kube.cluster.as_ref().is_some_and(Cluster::has_node) {
         return Ok(Some(kube));
@@ -52,62 +55,88 @@ pub(crate) fn with_pods() -> Result<Option<Kube>> {
 }
 
 /// Says that the test of this thread did not test anything.
-pub(crate) fn not_tested(why: &str) {
+pub fn not_tested(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     drop(writeln!(std::io::stderr(), "not tested: {test}: {why}"));
 }
 
 impl Kube {
-    pub(crate) fn new(kubeconfig: PathBuf, cluster: Option<Cluster>) -> Result<Self> {
+    /// By the path of a kubeconfig.
+    ///
+    /// # Errors
+    /// There is no kubectl.
+    pub fn new(kubeconfig: PathBuf, cluster: Option<Cluster>) -> Result<Self> {
         let own = cluster.as_ref().map(|cluster| cluster.folder().join("bin/kubectl"));
         let kubectl = own.or_else(|| xtask::places::on_path("kubectl")).context("kubectl is not here")?;
-        Ok(Self { kubeconfig, kubectl, cluster })
+        Ok(Self { kubeconfig, _made: None, kubectl, cluster })
     }
 
-    pub(crate) fn kubeconfig(&self) -> &Path {
+    /// Where its kubeconfig is.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
     /// A kubeconfig for the same cluster with a token in place of the administrator's certificate.
-    pub(crate) fn kubeconfig_with(&self, token: &str) -> Result<String> {
+    pub fn kubeconfig_with(&self, token: &str) -> Result<String> {
         let text = self.ok("config view --raw --minify --flatten -o json")?;
         let mut config: serde_json::Value = serde_json::from_str(&text)?;
         config["users"][0]["user"] = serde_json::json!({ "token": token });
         Ok(config.to_string())
     }
 
+    /// The same cluster for whoever has this token.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be written.
+    pub fn with_token(&self, token: &str) -> Result<Self> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(self.kubeconfig_with(token)?.as_bytes())?;
+        let path = file.into_temp_path();
+        let (kubeconfig, cluster) = (path.to_path_buf(), self.cluster.clone());
+        Ok(Self { kubeconfig, _made: Some(path), kubectl: self.kubectl.clone(), cluster })
+    }
+
+    /// kubectl with the words of a command line, not yet started.
+    #[must_use]
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.env("KUBECONFIG", &self.kubeconfig).args(words(line)).stdin(Stdio::null());
+        command
+    }
+
     /// This machine's address for the cluster; the loopback where the cluster cannot reach this machine.
-    pub(crate) fn host_address(&self) -> String {
+    pub fn host_address(&self) -> String {
         self.cluster.as_ref().map_or_else(|| "127.0.0.1".to_owned(), Cluster::host_address)
     }
 
     /// The cluster of this machine.
-    pub(crate) fn cluster(&self) -> Result<&Cluster> {
+    pub fn cluster(&self) -> Result<&Cluster> {
         self.cluster.as_ref().context("not a cluster of this machine")
     }
 
     /// Runs a command of `xtask/cluster`; its standard output.
-    pub(crate) fn script(&self, name: &str, arguments: &[&str]) -> Result<String> {
+    pub fn script(&self, name: &str, arguments: &[&str]) -> Result<String> {
         let output = self.cluster()?.command(name).args(arguments).stdin(Stdio::null()).output()?;
         ensure!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs the words of a kubectl command line; `'` quotes. Its standard output; an error when it fails.
-    pub(crate) fn ok(&self, line: &str) -> Result<String> {
+    pub fn ok(&self, line: &str) -> Result<String> {
         self.feed(line, "")
     }
 
     /// The same with standard input.
-    pub(crate) fn feed(&self, line: &str, input: &str) -> Result<String> {
+    pub fn feed(&self, line: &str, input: &str) -> Result<String> {
         let output = self.run(line, input)?;
         ensure!(output.status.success(), "kubectl {line}: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Expects kubectl to fail; what it said.
-    pub(crate) fn refused(&self, line: &str, input: &str) -> Result<String> {
+    pub fn refused(&self, line: &str, input: &str) -> Result<String> {
         let output = self.run(line, input)?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -115,58 +144,60 @@ impl Kube {
         Ok(said)
     }
 
-    fn run(&self, line: &str, input: &str) -> Result<Output> {
+    /// Runs it, whether it succeeds or not.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn run(&self, line: &str, input: &str) -> Result<Output> {
         // A file, because a pipe would have to be fed while the output is read.
         let mut stdin = tempfile::tempfile()?;
         stdin.write_all(input.as_bytes())?;
         stdin.seek(SeekFrom::Start(0))?;
-        let mut command = Command::new(&self.kubectl);
-        command.env("KUBECONFIG", &self.kubeconfig).args(words(line)).stdin(stdin);
-        command.output().with_context(|| self.kubectl.display().to_string())
+        self.command(line).stdin(stdin).output().with_context(|| self.kubectl.display().to_string())
     }
 
     /// Applies YAML documents.
-    pub(crate) fn apply(&self, yaml: &str) -> Result<()> {
+    pub fn apply(&self, yaml: &str) -> Result<()> {
         self.feed("apply -f -", yaml).map(drop)
     }
 
     /// A field of an object by JSON path; empty when there is none.
-    pub(crate) fn field(&self, object: &str, path: &str) -> Result<String> {
+    pub fn field(&self, object: &str, path: &str) -> Result<String> {
         self.ok(&format!("get {object} -o jsonpath={{{path}}}"))
     }
 
     /// A new namespace with a name that nothing else has.
-    pub(crate) fn namespace(&self) -> Result<Namespace<'_>> {
+    pub fn namespace(&self) -> Result<Namespace<'_>> {
         let namespace = Namespace { kube: self, name: unique("t") };
         self.ok(&format!("create namespace {}", namespace.name))?;
         Ok(namespace)
     }
 
     /// Deletes a namespace and waits until it is gone.
-    pub(crate) fn delete_namespace(&self, name: &str) -> Result<()> {
+    pub fn delete_namespace(&self, name: &str) -> Result<()> {
         self.ok(&format!("delete namespace {name} --timeout={}s", PATIENCE.as_secs())).map(drop)
     }
 }
 
 impl Namespace<'_> {
     /// Makes a ServiceAccount; a token of it.
-    pub(crate) fn account(&self, name: &str) -> Result<String> {
+    pub fn account(&self, name: &str) -> Result<String> {
         self.kube.ok(&format!("-n {} create serviceaccount {name}", self.name))?;
         self.token(name)
     }
 
     /// A token as `kubectl create token` gives it.
-    pub(crate) fn token(&self, account: &str) -> Result<String> {
+    pub fn token(&self, account: &str) -> Result<String> {
         Ok(self.kube.ok(&format!("-n {} create token {account}", self.name))?.trim().to_owned())
     }
 
     /// Binds a Role of these rules to a ServiceAccount; both have the account's name. Rules are in YAML's flow style.
-    pub(crate) fn grant(&self, account: &str, rules: &str) -> Result<()> {
+    pub fn grant(&self, account: &str, rules: &str) -> Result<()> {
         self.kube.apply(&self.role(account, rules))
     }
 
     /// The objects of [`Namespace::grant`].
-    pub(crate) fn role(&self, account: &str, rules: &str) -> String {
+    pub fn role(&self, account: &str, rules: &str) -> String {
         let name = &self.name;
         format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {account}, namespace: {name}}}\nrules: [{rules}]\n\
@@ -177,18 +208,22 @@ impl Namespace<'_> {
     }
 
     /// A ServiceAccount that may do anything to the repositories of this namespace; its token.
-    pub(crate) fn owner(&self) -> Result<String> {
+    pub fn owner(&self) -> Result<String> {
         let token = self.account("owner")?;
         self.grant("owner", &accesses("'*'", ""))?;
         Ok(token)
     }
 
     /// The user name of a ServiceAccount.
-    pub(crate) fn user(&self, account: &str) -> String {
+    pub fn user(&self, account: &str) -> String {
         format!("system:serviceaccount:{}:{account}", self.name)
     }
 
-    pub(crate) fn uid(&self) -> Result<String> {
+    /// Its UID.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn uid(&self) -> Result<String> {
         self.kube.field(&format!("namespace {}", self.name), ".metadata.uid")
     }
 }
@@ -201,7 +236,7 @@ impl Drop for Namespace<'_> {
 }
 
 /// A rule on `payloadrepositoryaccesses`; verbs and names separated by commas, no names stand for all.
-pub(crate) fn accesses(verbs: &str, names: &str) -> String {
+pub fn accesses(verbs: &str, names: &str) -> String {
     let names = if names.is_empty() { String::new() } else { format!(", resourceNames: [{names}]") };
     format!(
         "{{apiGroups: [payload-registry.deckhouse.io], resources: [payloadrepositoryaccesses], verbs: [{verbs}]{names}}}"
@@ -209,13 +244,13 @@ pub(crate) fn accesses(verbs: &str, names: &str) -> String {
 }
 
 /// A rule on OpenShift's `imagestreams/layers` in an API group.
-pub(crate) fn layers(group: &str, verbs: &str, names: &str) -> String {
+pub fn layers(group: &str, verbs: &str, names: &str) -> String {
     let names = if names.is_empty() { String::new() } else { format!(", resourceNames: [{names}]") };
     format!("{{apiGroups: ['{group}'], resources: [imagestreams/layers], verbs: [{verbs}]{names}}}")
 }
 
 /// A name that no other test has, in this run or in another one on the same cluster.
-pub(crate) fn unique(prefix: &str) -> String {
+pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -223,16 +258,12 @@ pub(crate) fn unique(prefix: &str) -> String {
 }
 
 /// Waits until a condition holds; an error of it ends the wait.
-pub(crate) fn until(what: &str, condition: impl FnMut() -> Result<bool>) -> Result<Duration> {
+pub fn until(what: &str, condition: impl FnMut() -> Result<bool>) -> Result<Duration> {
     until_within(PATIENCE, what, condition)
 }
 
 /// The same with a limit of its own; how long it took.
-pub(crate) fn until_within(
-    limit: Duration,
-    what: &str,
-    mut condition: impl FnMut() -> Result<bool>,
-) -> Result<Duration> {
+pub fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<Duration> {
     let begun = Instant::now();
     while !condition()? {
         ensure!(begun.elapsed() < limit, "waited in vain until {what}");
@@ -259,7 +290,7 @@ fn words(line: &str) -> Vec<OsString> {
 }
 
 /// Everything a program says, in the background.
-pub(crate) fn collect(mut stream: impl Read + Send + 'static) -> std::sync::Arc<std::sync::Mutex<String>> {
+pub fn collect(mut stream: impl Read + Send + 'static) -> std::sync::Arc<std::sync::Mutex<String>> {
     let log = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
     let sink = std::sync::Arc::clone(&log);
     std::thread::spawn(move || {

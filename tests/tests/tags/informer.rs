@@ -1,0 +1,318 @@
+//! A client-go informer beside the registry: what it has in its store is what there is.
+//!
+//! `HOMEPORT_INFORMER_SECONDS=600 cargo test -p e2e --test tags informer` for the long run.
+
+use crate::world::{Project, World, alone, name_of, shared};
+use anyhow::{Context, Result, ensure};
+use e2e::kube::{collect, not_tested, until, until_within};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// An informer may be behind by so much.
+const BEHIND: Duration = Duration::from_secs(2);
+
+/// The program of `tests/informer`, built once. `None` without Go.
+fn program() -> Result<Option<PathBuf>> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let Some(go) = xtask::places::on_path("go") else {
+        not_tested("no Go to build the informer");
+        return Ok(None);
+    };
+    let built = BUILT.get_or_init(|| build(&go).map_err(|error| format!("{error:#}")));
+    built.clone().map(Some).map_err(anyhow::Error::msg)
+}
+
+fn build(go: &PathBuf) -> Result<PathBuf> {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("informer");
+    let mut content = Vec::new();
+    for file in ["main.go", "go.mod", "go.sum"] {
+        content.extend(std::fs::read(source.join(file))?);
+    }
+    let folder = xtask::places::cache()?.join("bin");
+    let digest = e2e::digest(&content);
+    let program = folder.join(format!("informer-{}", digest.get(7..19).unwrap_or_default()));
+    if program.is_file() {
+        return Ok(program);
+    }
+    std::fs::create_dir_all(&folder)?;
+    let new = folder.join(e2e::kube::unique("informer"));
+    let mut command = Command::new(go);
+    command.current_dir(&source).args(["build", "-o"]).arg(&new).arg(".");
+    command.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly -buildvcs=false");
+    let output = command.output()?;
+    ensure!(output.status.success(), "go build: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(new, &program)?;
+    Ok(program)
+}
+
+/// A running informer of one namespace.
+struct Informer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    errors: Arc<Mutex<String>>,
+    name: &'static str,
+}
+
+impl Informer {
+    fn start(world: &World, program: &PathBuf, namespace: &str, watch_list: bool) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg(namespace).env("KUBECONFIG", world.kube.kubeconfig());
+        // The two ways in which informers get their first state.
+        command.env("KUBE_FEATURE_WatchListClient", watch_list.to_string());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let input = child.stdin.take().context("input")?;
+        let output = BufReader::new(child.stdout.take().context("output")?);
+        let errors = collect(child.stderr.take().context("errors")?);
+        Ok(Self { child, input, output, errors, name: if watch_list { "watch-list" } else { "list and watch" } })
+    }
+
+    /// What it has now.
+    fn look(&mut self) -> Result<Value> {
+        self.input.write_all(b"\n")?;
+        self.input.flush()?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("{line:?} {}", self.complaints()))
+    }
+
+    fn complaints(&self) -> String {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Informer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}: {}", self.name, self.complaints());
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What has been done to one tag: since when it is as it is, and what it may have been before.
+struct Known {
+    digest: Option<String>,
+    since: Instant,
+}
+
+/// All tags by `repository:tag`.
+type Truth = BTreeMap<String, Known>;
+
+/// Compares a store with the truth, as far as that has been so for long enough.
+fn check(name: &str, seen: &Value, truth: &Truth) {
+    let (objects, metadata) = (&seen["objects"], &seen["metadata"]);
+    for (tag, known) in truth.iter().filter(|(_, known)| known.since.elapsed() > BEHIND) {
+        let (repository, last) = tag.rsplit_once(':').unwrap_or_default();
+        let has = &metadata[name_of(repository, last)];
+        assert_eq!(
+            objects[tag]["digest"].as_str(),
+            known.digest.as_deref(),
+            "{name}: {tag}, {:?} ago",
+            known.since.elapsed()
+        );
+        assert_eq!(
+            has.is_object(),
+            known.digest.is_some(),
+            "{name}: metadata of {tag}, {:?} ago",
+            known.since.elapsed()
+        );
+        assert!(!has.is_object() || has["uid"] == objects[tag]["uid"], "{name}: {tag} has two identities");
+    }
+    let strange = objects.as_object().into_iter().flatten().find(|(tag, _)| !truth.contains_key(*tag));
+    assert!(strange.is_none(), "{name}: {strange:?} was never pushed");
+    for events in ["objectEvents", "metadataEvents"] {
+        assert_eq!(seen[events]["wrong"], serde_json::json!([]), "{name}: {events}");
+    }
+}
+
+/// In a quiet moment every store is the truth, soon.
+fn settle(informers: &mut [Informer], truth: &Truth) -> Result<()> {
+    let expected: BTreeMap<&String, &str> =
+        truth.iter().filter_map(|(tag, known)| Some((tag, known.digest.as_deref()?))).collect();
+    for informer in informers {
+        let mut seen = Value::Null;
+        let settled = until_within(BEHIND, "the informer has what there is", || {
+            seen = informer.look()?;
+            let objects = seen["objects"].as_object().context("objects")?;
+            let same =
+                expected.iter().all(|(tag, digest)| objects.get(*tag).is_some_and(|seen| seen["digest"] == **digest));
+            let metadata = seen["metadata"].as_object().map_or(0, serde_json::Map::len);
+            Ok(same && objects.len() == expected.len() && metadata == expected.len())
+        });
+        settled.with_context(|| format!("{}: {seen}\nexpected: {expected:?}", informer.name))?;
+    }
+    Ok(())
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % bound
+    }
+}
+
+/// Pushes, moves or deletes one tag, through the registry or as an object, and writes it down.
+fn change(
+    world: &World,
+    project: &Project,
+    manifests: &[Vec<u8>],
+    random: &mut Random,
+    truth: &mut Truth,
+) -> Result<()> {
+    let (repository, tag) = (format!("r{}", random.below(4)), format!("t{}", random.below(12)));
+    let key = format!("{repository}:{tag}");
+    let exists = truth.get(&key).is_some_and(|known| known.digest.is_some());
+    let digest = match random.below(3) {
+        0 if exists && random.below(2) == 0 => {
+            let object = format!(
+                "{}/namespaces/{}/payloadrepositorytags/{}",
+                crate::world::API,
+                project.name(),
+                name_of(&repository, &tag)
+            );
+            world.direct().token(&project.token).with(&["-X", "DELETE"]).get(&object)?;
+            None
+        }
+        0 if exists => {
+            project.delete(&repository, &tag)?;
+            None
+        }
+        0 => return Ok(()),
+        _ => {
+            let manifest = &manifests[usize::try_from(random.below(manifests.len() as u64))?];
+            Some(project.client.push_manifest(&project.path(&repository), &tag, e2e::Image::MEDIA_TYPE, manifest)?)
+        }
+    };
+    if truth.get(&key).is_none_or(|known| known.digest != digest) {
+        truth.insert(key, Known { digest, since: Instant::now() });
+    }
+    Ok(())
+}
+
+/// The blobs of some images in each repository, so that a push is one request; their manifests.
+fn stock(project: &Project) -> Result<Vec<Vec<u8>>> {
+    let images: Vec<e2e::Image> = (0..6).map(|seed| e2e::Image::new(seed, &[500])).collect();
+    for repository in (0..4).map(|index| project.path(&format!("r{index}"))) {
+        for blob in images.iter().flat_map(|image| &image.blobs) {
+            project.client.push_blob(&repository, blob)?;
+        }
+    }
+    Ok(images.into_iter().map(|image| image.manifest).collect())
+}
+
+/// The registry's own list, with digests.
+fn listed(project: &Project) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for repository in (0..4).map(|index| format!("r{index}")) {
+        for tag in project.tags(&repository)? {
+            let answer = project.client.head(&format!("/v2/{}/manifests/{tag}", project.path(&repository)))?;
+            all.insert(format!("{repository}:{tag}"), answer.header("docker-content-digest").to_owned());
+        }
+    }
+    Ok(all)
+}
+
+/// Waits until all informers have exactly what the registry lists.
+fn agree(project: &Project, informers: &mut [Informer]) -> Result<()> {
+    let expected = listed(project)?;
+    for informer in informers {
+        let mut seen = Value::Null;
+        let agreed = until("the informer has what the registry lists", || {
+            seen = informer.look()?;
+            let objects = seen["objects"].as_object().context("objects")?;
+            let has: BTreeMap<_, _> = objects
+                .iter()
+                .map(|(tag, object)| (tag.clone(), object["digest"].as_str().unwrap_or_default().to_owned()))
+                .collect();
+            Ok(has == expected && seen["metadata"].as_object().is_some_and(|metadata| metadata.len() == expected.len()))
+        });
+        agreed.with_context(|| {
+            format!("{}: {seen}\nthe registry: {expected:?}\n{}", informer.name, informer.complaints())
+        })?;
+        println!("{}: {} tags, {} {}", informer.name, expected.len(), seen["objectEvents"], seen["metadataEvents"]);
+    }
+    Ok(())
+}
+
+fn start(world: &World, project: &Project) -> Result<Option<Vec<Informer>>> {
+    let Some(program) = program()? else { return Ok(None) };
+    let start = |watch_list| Informer::start(world, &program, project.name(), watch_list);
+    let mut informers = vec![start(false)?, start(true)?];
+    for informer in &mut informers {
+        until("the informer has synced", || Ok(informer.look()?["synced"] == true))
+            .with_context(|| format!("{}: {}", informer.name, informer.complaints()))?;
+    }
+    Ok(Some(informers))
+}
+
+#[test]
+fn an_informer_is_consistent_under_random_changes() -> Result<()> {
+    let Some(world) = shared()? else { return Ok(()) };
+    let seconds = std::env::var("HOMEPORT_INFORMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
+    let project = world.project()?;
+    let (manifests, mut truth) = (stock(&project)?, Truth::new());
+    let seed = u64::from(std::process::id()) | 1 << 40;
+    let mut random = Random(seed);
+    for _ in 0..20 {
+        change(&world, &project, &manifests, &mut random, &mut truth)?;
+    }
+    let Some(mut informers) = start(&world, &project)? else { return Ok(()) };
+    println!("seed {seed}");
+    let (begun, mut changes) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        // Storms and quiet.
+        let storm = random.below(30);
+        for _ in 0..storm {
+            change(&world, &project, &manifests, &mut random, &mut truth)?;
+            changes += 1;
+        }
+        for informer in &mut informers {
+            check(informer.name, &informer.look()?, &truth);
+        }
+        if storm < 6 {
+            settle(&mut informers, &truth)?;
+        }
+    }
+    println!("{changes} changes");
+    assert!(changes > 50, "{changes} changes only");
+    agree(&project, &mut informers)
+}
+
+/// The registry is killed and starts again; meanwhile its storage is as it is, and afterwards it is changed.
+#[test]
+fn an_informer_survives_the_end_of_the_registry() -> Result<()> {
+    let Some(mut world) = alone()? else { return Ok(()) };
+    let project = world.project()?;
+    let (manifests, mut truth, mut random) = (stock(&project)?, Truth::new(), Random(0x5eed_5eed));
+    for _ in 0..30 {
+        change(&world, &project, &manifests, &mut random, &mut truth)?;
+    }
+    let Some(mut informers) = start(&world, &project)? else { return Ok(()) };
+    for round in 0..2 {
+        world.kill()?;
+        world.begin()?;
+        let client = world.site.client(&project.token);
+        let repo = project.path("r0");
+        until("the registry takes images", || {
+            Ok(e2e::site::Repository::new(&client, &repo).begin_push()?.status == 202)
+        })?;
+        // Right at the start, before the informers are back.
+        for _ in 0..15 {
+            change(&world, &project, &manifests, &mut random, &mut truth)?;
+        }
+        world.wait_for_api()?;
+        agree(&project, &mut informers).with_context(|| format!("round {round}"))?;
+    }
+    Ok(())
+}
