@@ -102,4 +102,9 @@ pub trait Authorizer: Send + Sync {
     fn may_have_any(&self, _caller: &Caller, _action: Action, _namespace: &str) -> bool {
         true
     }
+
+    /// Changes when what the caller may do in `namespace`, or anywhere, changes. Always 0 where nobody can tell from memory.
+    fn grants_stamp(&self, _caller: &Caller, _namespace: Option<&str>) -> u64 {
+        0
+    }
 }

@@ -5,14 +5,17 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::connection::Active;
 use crate::file_body::{FileRange, FileReader};
 use crate::file_table::FileTable;
+use crate::pace::Pace;
 
 type OnEnd = Box<dyn FnOnce(Sent) + Send>;
 /// Bytes as they come from somewhere else.
@@ -55,6 +58,7 @@ pub struct Body {
     sent: u64,
     ended: bool,
     on_end: Option<OnEnd>,
+    pace: Option<Box<Pace>>,
     active: Option<Active>,
     sendfile: bool,
 }
@@ -114,6 +118,15 @@ impl Body {
         self
     }
 
+    /// Cuts the answer when it is not out by `until`, or when a piece of it was not taken for as long as `stall`, whether
+    /// the body is polled or not: a stream of HTTP/2 is reset, a connection of HTTP/1 closed. Bytes leave in pieces of
+    /// 64 KiB, so that the body, and what its hooks own, lives about as long as the memory of what it has handed out.
+    #[must_use]
+    pub fn within(mut self, until: Option<Instant>, stall: Duration) -> Body {
+        self.pace = Some(Box::new(Pace::new(until, stall)));
+        self
+    }
+
     /// Exact number of bytes still to come, where known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
@@ -128,7 +141,21 @@ impl Body {
     }
 
     fn new(source: Source, left: Option<u64>) -> Body {
-        Body { source, left, sent: 0, ended: false, on_end: None, active: None, sendfile: false }
+        Body { source, left, sent: 0, ended: false, on_end: None, pace: None, active: None, sendfile: false }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        // The socket knows ranges of files by their address: they stay as they are.
+        let pace = self.pace.as_mut().filter(|_| !matches!(self.source, Source::File(_) | Source::Parts(_)));
+        let Some(pace) = pace else {
+            let files = if self.sendfile { self.active.as_ref().and_then(Active::files) } else { None };
+            return self.source.poll_next(cx, files);
+        };
+        if let Some(piece) = pace.next() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        let item = ready!(self.source.poll_next(cx, None));
+        Poll::Ready(item.map(|item| item.map(|chunk| pace.cut(chunk))))
     }
 
     /// Checks one item of the source against the promised length.
@@ -164,8 +191,13 @@ impl http_body::Body for Body {
         if this.ended || this.left == Some(0) {
             return Poll::Ready(None);
         }
-        let files = if this.sendfile { this.active.as_ref().and_then(Active::files) } else { None };
-        let item = ready!(this.source.poll_next(cx, files));
+        let item = match this.poll_piece(cx) {
+            Poll::Ready(item) => item,
+            Poll::Pending => {
+                this.pace.iter().for_each(|pace| pace.waits());
+                return Poll::Pending;
+            }
+        };
         let frame = this.account(item);
         // An error ends the body as well, and leaves `left` above zero or unknown: it is never "complete".
         if !matches!(frame, Some(Ok(_))) {
@@ -173,6 +205,9 @@ impl http_body::Body for Body {
             if frame.is_none() {
                 this.left = Some(0);
             }
+        }
+        if let Some(pace) = &this.pace {
+            pace.given();
         }
         Poll::Ready(frame)
     }
@@ -188,6 +223,9 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
+        if let Some(pace) = self.pace.as_ref().filter(|_| self.left == Some(0)) {
+            pace.over();
+        }
         if let Some(hook) = self.on_end.take() {
             hook(Sent { bytes: self.sent, complete: self.left == Some(0) });
         }

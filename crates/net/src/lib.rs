@@ -14,6 +14,7 @@ mod file_body;
 mod file_table;
 mod limits;
 mod listener;
+mod pace;
 mod request_body;
 mod serve;
 mod socket;

@@ -3,6 +3,7 @@
 mod drive;
 mod protocol;
 mod settings;
+mod streams;
 
 use std::pin::Pin;
 use std::sync::Arc;

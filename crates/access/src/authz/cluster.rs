@@ -119,6 +119,10 @@ impl Authorizer for ClusterRules {
             [Some(first), second].into_iter().flatten().any(|right| self.rights.may_have_any(caller, right))
         })
     }
+
+    fn grants_stamp(&self, caller: &Caller, namespace: Option<&str>) -> u64 {
+        self.rights.stamp(caller, namespace)
+    }
 }
 
 /// Rights of which one is enough.

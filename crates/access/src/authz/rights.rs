@@ -125,6 +125,12 @@ pub trait Rights: Send + Sync {
     fn may_have_any(&self, _caller: &Caller, _right: Right<'_>) -> bool {
         true
     }
+
+    /// Equal ones mean that the caller's rights in `namespace`, or anywhere, are the same. Always 0 where nobody can tell
+    /// from memory.
+    fn stamp(&self, _caller: &Caller, _namespace: Option<&str>) -> u64 {
+        0
+    }
 }
 
 /// Whether the cluster's API answers. What is remembered from it stays good for reading for a time when it does not.

@@ -1,6 +1,7 @@
 //! The life of one connection.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -12,16 +13,18 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::settings::ServeSettings;
+use super::streams::Streams;
 use super::{Handler, protocol};
 use crate::body::Body;
 use crate::connection::{Active, Connection, Peer};
+use crate::pace::{self, Clock};
 use crate::socket::{Socket, Stream};
 use crate::tls::{self, ReloadingTls};
 
@@ -38,7 +41,7 @@ pub(super) struct Acceptor {
     handler: Arc<dyn Handler>,
     settings: ServeSettings,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Acceptor {
@@ -150,6 +153,7 @@ fn answer(
     let sendfile = req.version() <= Version::HTTP_11;
     let future = handler.call(req, conn);
     async move {
+        pace::begin();
         let mut response = future.await;
         response.body_mut().attach(active, sendfile);
         Ok(response)
@@ -166,22 +170,28 @@ async fn follow<C: GracefulConnection<Error = hyper::Error>>(
     let limit = idle.map_or(Duration::MAX, |(_, limit)| limit);
     let mut seen = None;
     let mut draining = false;
+    let mut clock = Clock::default();
     loop {
         tokio::select! {
             biased;
-            result = connection.as_mut() => return result,
+            // An answer of HTTP/1 that was not taken in time ends the connection.
+            result = poll_fn(|cx| clock.poll(cx, |cx| connection.as_mut().poll(cx))) => return result.unwrap_or(Ok(())),
             changed = phases.changed() => {
                 // A closed channel means that `serve` itself is gone.
                 if changed.is_err() || *phases.borrow_and_update() == Phase::Cut {
                     return Ok(());
                 }
             }
-            () = tokio::time::sleep(limit), if idle.is_some() && !draining => {
+            () = tokio::time::sleep(limit), if idle.is_some() => {
                 let now = idle.map(|(conn, _)| conn.activity());
                 let quiet = now.is_some_and(|(active, _)| active == 0) && now == seen;
                 seen = now;
                 if !quiet {
                     continue;
+                }
+                // What is left in its streams is not taken, and would keep it for ever.
+                if draining {
+                    return Ok(());
                 }
             }
         }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 
 use super::settings::ServeSettings;
+use super::streams::Streams;
 
 /// Bytes of a request head. Kubernetes tokens in `Authorization` take a few KiB, and proxies add more.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -33,8 +34,8 @@ pub(super) fn http1(settings: &ServeSettings) -> http1::Builder {
     builder
 }
 
-pub(super) fn http2() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+pub(super) fn http2() -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)

@@ -18,16 +18,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// No test waits longer than this for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Routes: `/range/<offset>/<length>`, `/parts/<length>`, `/slow` (until released), `/upload`, `/sent`, `/who`,
+/// Routes: `/range/<offset>/<length>`, `/within/<milliseconds>/<length>`, `/parts/<length>`, `/slow` (until released), `/upload`, `/sent`, `/who`,
 /// `/chain` (the certificates of the client, DER, each as a line of hexadecimal digits).
 pub(crate) struct Routes {
     pub(crate) file: Arc<File>,
     pub(crate) content: Vec<u8>,
-    /// Ends of the bodies of `/range`.
+    /// Ends of the bodies of `/range` and `/within`.
     pub(crate) ends: Arc<Mutex<Vec<Sent>>>,
     pub(crate) slow_began: AtomicBool,
     pub(crate) release: Arc<Notify>,
@@ -66,6 +67,12 @@ impl Handler for Routes {
             "range" => {
                 let ends = Arc::clone(&self.ends);
                 Body::file(self.range(number(2), number(3))).on_end(move |sent| ends.lock().unwrap().push(sent))
+            }
+            "within" => {
+                let ends = Arc::clone(&self.ends);
+                let until = Instant::now() + Duration::from_millis(number(2));
+                let content = self.content[..number(3) as usize].to_vec();
+                Body::full(content).within(Some(until), DEADLINE).on_end(move |sent| ends.lock().unwrap().push(sent))
             }
             "parts" => {
                 let file = |offset| Part::File(self.range(offset, number(2)));

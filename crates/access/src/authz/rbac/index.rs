@@ -1,6 +1,7 @@
 //! Roles and bindings, arranged for the question "what does this caller have here?".
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -74,6 +75,29 @@ impl Index {
     pub(super) fn may_grant(&self, caller: &Caller, right: Right<'_>) -> bool {
         let mut roles = self.shares(caller, right.namespace).filter_map(|share| self.role(share.binding.role));
         roles.any(|role| role.rules.iter().any(|rule| rule.is_about(right)))
+    }
+
+    /// Changes when what the caller may do in `namespace`, or anywhere, changes.
+    pub(super) fn stamp(&self, caller: &Caller, namespace: Option<&str>) -> u64 {
+        let one = |share: Share<'_>| {
+            let role = self.role(share.binding.role)?;
+            let mut hasher = DefaultHasher::new();
+            (share.namespace, role.print).hash(&mut hasher);
+            Some(hasher.finish())
+        };
+        // In any order, and each as often as it is there.
+        let sum = |shares: &mut dyn Iterator<Item = Share<'_>>| shares.filter_map(one).fold(0, u64::wrapping_add);
+        if namespace.is_some() {
+            return sum(&mut self.shares(caller, namespace));
+        }
+        let subjects: Vec<SubjectId> = self.subjects.of(caller).collect();
+        let elsewhere = self.namespaces.iter().flat_map(|(name, space)| {
+            let of = |subject: &SubjectId| (*subject, space.of(*subject));
+            subjects.iter().map(of).flat_map(move |(subject, bindings)| {
+                bindings.map(move |binding| Share { binding, namespace: Some(name), subject })
+            })
+        });
+        sum(&mut self.shares(caller, None).chain(elsewhere))
     }
 
     /// Looks at costly roles, each once and the cheapest first, until a decision has cost enough: whoever may write Roles

@@ -147,4 +147,8 @@ impl Rights for Rbac {
         let complete = self.complete.load(Ordering::Acquire);
         !complete || self.read().may_grant(caller, right)
     }
+
+    fn stamp(&self, caller: &Caller, namespace: Option<&str>) -> u64 {
+        self.read().stamp(caller, namespace)
+    }
 }

@@ -1,5 +1,7 @@
 //! A role, reduced to what concerns this registry.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::object::{PolicyRule, RoleProblem};
 use crate::authz::glob::{PATTERN_BYTES_MAX, Pattern, Places};
 use crate::authz::rights::{Resource, Right, Verb};
@@ -25,6 +27,8 @@ pub(super) struct Role {
     pub(super) rules: Box<[Rule]>,
     /// How many rules, names and steps a decision may have to look at.
     pub(super) cost: usize,
+    /// Equal roles have equal ones.
+    pub(super) print: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +64,13 @@ impl Role {
 
     pub(super) fn bytes(&self) -> usize {
         self.rules.iter().map(Rule::bytes).sum()
+    }
+}
+
+impl Hash for Rule {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let names = self.names.as_deref().map(|names| names.iter().map(|name| &*name.text).collect::<Vec<_>>());
+        (self.resources, self.verbs, names).hash(state);
     }
 }
 
@@ -133,7 +144,9 @@ pub(super) fn compile(rules: &[PolicyRule], namespace: Option<&str>) -> (Option<
     let mut compiler = Compiler { namespace, names: 0, steps: 0, extra_bytes: 0, problems: Vec::new() };
     let rules: Box<[Rule]> = rules.iter().filter_map(|rule| compiler.rule(rule)).collect();
     let cost = rules.iter().map(Rule::cost).sum();
-    ((!rules.is_empty()).then_some(Role { rules, cost }), compiler.problems)
+    let mut print = DefaultHasher::new();
+    rules.iter().for_each(|rule| rule.hash(&mut print));
+    ((!rules.is_empty()).then_some(Role { rules, cost, print: print.finish() }), compiler.problems)
 }
 
 struct Compiler<'a> {

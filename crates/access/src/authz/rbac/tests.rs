@@ -90,6 +90,31 @@ fn whether_anything_is_granted_in_a_namespace() {
 }
 
 #[test]
+fn a_stamp_changes_with_the_rights_and_with_nothing_else() {
+    let rbac = Rbac::new();
+    let alice = Caller::named("alice", Source::Cluster).with_groups(["devs"]);
+    let stamps = || [Some("shop"), Some("other"), None].map(|namespace| rbac.stamp(&alice, namespace));
+    let role = role_key(Some("shop"), "puller");
+    let nothing = stamps();
+    rbac.apply_role(&role, &[rule(&["get"], &["base/*"])]);
+    rbac.apply_binding(&bind(Some("shop"), "bob", role.clone(), &[user("bob")]));
+    assert_eq!(stamps(), nothing, "it is somebody else's");
+    rbac.apply_binding(&bind(Some("shop"), "devs", role.clone(), &[group("devs")]));
+    let bound = stamps();
+    assert!(bound[0] != nothing[0] && bound[1] == nothing[1] && bound[2] != nothing[2]);
+    rbac.apply_role(&role, &[rule(&["get"], &["base/*"])]);
+    rbac.apply_binding(&bind(Some("shop"), "devs", role.clone(), &[group("devs")]));
+    assert_eq!(stamps(), bound, "a list that is read again");
+    rbac.apply_role(&role, &[rule(&["get"], &["base/*", "more"])]);
+    assert!(stamps()[0] != bound[0] && stamps()[2] != bound[2]);
+    rbac.delete_role(&role);
+    assert_eq!(stamps(), nothing);
+    rbac.apply_role(&role_key(None, "admin"), &[rule(&["*"], &[])]);
+    rbac.apply_binding(&bind(None, "alice", role_key(None, "admin"), &[user("alice")]));
+    assert!(stamps().iter().zip(nothing).all(|(now, before)| *now != before));
+}
+
+#[test]
 fn explanations_name_what_is_missing() {
     let rbac = Rbac::new();
     let alice = Caller::named("alice", Source::Cluster).with_groups(["system:authenticated"]);
