@@ -4,6 +4,7 @@ use crate::cache::GrantKind;
 use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
 use oci::{Digest, Hasher, RepoName};
+use std::time::Duration;
 use storage::{Batch, Object};
 
 /// What is known of a blob.
@@ -56,6 +57,16 @@ impl Store {
             Error::or(error, Error::BlobUnknown)
         })?;
         Ok(Blob { digest, object })
+    }
+
+    /// Where a client fetches a blob of the repository itself, without credentials, for `life`; `None`: storage gives out
+    /// no addresses. Only the repository's link is looked at: where it dangles, there is nothing at the address.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::Storage`].
+    pub async fn blob_address(&self, repo: RepoName<'_>, digest: Digest, life: Duration) -> Result<Option<String>> {
+        let canonical = self.grant(GrantKind::Layer, repo, &digest).await?;
+        Ok(self.driver.presign(&layout::blob_data(&canonical), life).await?)
     }
 
     /// A whole small blob, such as the configuration of an image.

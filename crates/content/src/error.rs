@@ -46,6 +46,9 @@ pub enum Error {
     /// Whose content it is cannot be told.
     #[error("owner record {0} is damaged")]
     OwnerDamaged(String),
+    /// It is not any more what the caller believes.
+    #[error("it has changed meanwhile")]
+    Changed,
     /// Storage failed.
     #[error("storage failed")]
     Storage(#[from] storage::Error),

@@ -118,20 +118,46 @@ impl Store {
         }
     }
 
-    /// Removes a tag and its history; returns what it was, if that can be told. The manifest stays.
+    /// Removes a tag and its history; returns what it was, if that can be told. The manifest stays. With `only`, nothing
+    /// happens to a tag that is something else.
     ///
     /// # Errors
-    /// [`Error::ManifestUnknown`], [`Error::Storage`].
-    pub async fn tag_delete(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Option<Digest>> {
-        let was = match self.tag_state(repo, tag).await {
+    /// [`Error::ManifestUnknown`], [`Error::Changed`], [`Error::Storage`].
+    pub async fn tag_delete(&self, repo: RepoName<'_>, tag: Tag<'_>, only: Option<&Digest>) -> Result<Option<Digest>> {
+        let current = layout::tag_current(repo, tag);
+        let link = match self.tag_link(repo, tag).await {
             // A damaged link is listed, so it can be removed.
-            Err(Error::ManifestUnknown) if self.driver.stat(&layout::tag_current(repo, tag)).await.is_ok() => None,
+            Err(Error::ManifestUnknown) if self.driver.stat(&current).await.is_ok() => None,
             other => Some(other?),
         };
-        let batch = Batch::new().delete_tree(layout::tag(repo, tag)).lock(layout::tag_lock(repo, tag));
+        if only.is_some() && only != link.as_ref().map(|link| &link.digest) {
+            return Err(Error::Changed);
+        }
+        let was = match &link {
+            Some(link) => Some(self.tag_since(repo, tag, link).await?),
+            None => None,
+        };
+        let batch = Batch::new().lock(layout::tag_lock(repo, tag));
+        let batch = match link.filter(|_| only.is_some()) {
+            Some(link) => batch.delete_tree_if(layout::tag(repo, tag), current, link.text),
+            None => batch.delete_tree(layout::tag(repo, tag)),
+        };
         let removed = |was| Change::Removed { repo: repo.as_str().into(), tag: tag.as_str().into(), was };
         self.apply_noted(batch, was.map(removed).into_iter().collect()).await?;
+        if only.is_some() && self.has_moved(repo, tag, was).await? {
+            return Err(Error::Changed);
+        }
         Ok(was.map(|was| was.digest))
+    }
+
+    /// The tag is another manifest than it was, and has not been removed meanwhile: then its history would begin anew.
+    async fn has_moved(&self, repo: RepoName<'_>, tag: Tag<'_>, was: Option<TagState>) -> Result<bool> {
+        let Some(was) = was else { return Ok(false) };
+        match self.tag_state(repo, tag).await {
+            Ok(now) => Ok(now.digest != was.digest && now.created == was.created),
+            Err(Error::ManifestUnknown) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a manifest and every tag that names it; returns those tags. The bytes stay until the garbage collection.
@@ -157,14 +183,14 @@ impl Store {
             for name in &names {
                 self.caches.drop_grant(GrantKind::Revision, repo.as_str(), name);
             }
-            removed.extend(tags.into_iter().map(|(tag, _)| tag));
+            removed.extend(tags.into_iter().map(|found| found.tag));
             // A push may have set a tag after we had looked and before the manifest went. We cannot tell it from one that
             // came later and has brought the manifest back, so both count as older than we are, and go. Against somebody
             // who pushes without end only tags without their manifest count.
             tags = Vec::new();
-            for (tag, state) in self.tags_of(repo, &names).await? {
-                if round < REMOVAL_ROUNDS_MAX || !self.has_manifest(repo, &state.digest).await? {
-                    tags.push((tag, state));
+            for found in self.tags_of(repo, &names).await? {
+                if round < REMOVAL_ROUNDS_MAX || !self.has_manifest(repo, &found.state.digest).await? {
+                    tags.push(found);
                 }
             }
             if tags.is_empty() {
@@ -174,15 +200,16 @@ impl Store {
         Ok(removed.into_iter().collect())
     }
 
-    /// The tags that are one of `names` now, and what they are.
-    async fn tags_of(&self, repo: RepoName<'_>, names: &[Digest]) -> Result<Vec<(String, TagState)>> {
+    /// The tags that are one of `names` now.
+    async fn tags_of(&self, repo: RepoName<'_>, names: &[Digest]) -> Result<Vec<Found>> {
         let page = self.driver.list(&layout::tags(repo), "", usize::MAX).await?;
         let mut found = Vec::new();
         for name in page.range.clone().map(|index| page.names.at(index)) {
             let Ok(tag) = Tag::parse(name.text) else { continue };
             match self.tag_link(repo, tag).await {
-                Ok((digest, linked)) if names.contains(&digest) => {
-                    found.push((name.text.to_owned(), self.tag_since(repo, tag, digest, linked).await?));
+                Ok(link) if names.contains(&link.digest) => {
+                    let state = self.tag_since(repo, tag, &link).await?;
+                    found.push(Found { tag: name.text.to_owned(), state, link: link.text });
                 }
                 Ok(_) | Err(Error::ManifestUnknown) => {}
                 Err(error) => return Err(error),
@@ -192,24 +219,29 @@ impl Store {
     }
 }
 
-fn removed_tags(repo: RepoName<'_>, tags: &[(String, TagState)]) -> Vec<Change> {
+/// A tag that is to go.
+struct Found {
+    tag: String,
+    state: TagState,
+    /// Its link as it is stored.
+    link: Bytes,
+}
+
+fn removed_tags(repo: RepoName<'_>, tags: &[Found]) -> Vec<Change> {
     let repo: Arc<str> = repo.as_str().into();
-    let removed = |(tag, was): &(String, TagState)| Change::Removed {
-        repo: Arc::clone(&repo),
-        tag: tag.as_str().into(),
-        was: *was,
-    };
+    let removed =
+        |found: &Found| Change::Removed { repo: Arc::clone(&repo), tag: found.tag.as_str().into(), was: found.state };
     tags.iter().map(removed).collect()
 }
 
 /// Everything at once, and tags first: no part of it leaves a tag without its manifest.
-fn removal(repo: RepoName<'_>, names: &[Digest], subject: Option<&Digest>, tags: &[(String, TagState)]) -> Batch {
+fn removal(repo: RepoName<'_>, names: &[Digest], subject: Option<&Digest>, tags: &[Found]) -> Batch {
     let mut batch = Batch::new();
-    for (text, TagState { digest, .. }) in tags {
-        let Ok(tag) = Tag::parse(text) else { continue };
+    for found in tags {
+        let Ok(tag) = Tag::parse(&found.tag) else { continue };
         // Only if the tag is still what we saw: somebody may have pushed another manifest meanwhile.
         batch = batch
-            .delete_tree_if(layout::tag(repo, tag), layout::tag_current(repo, tag), digest.to_string())
+            .delete_tree_if(layout::tag(repo, tag), layout::tag_current(repo, tag), found.link.clone())
             .lock(layout::tag_lock(repo, tag));
     }
     for name in names {

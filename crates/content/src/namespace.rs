@@ -8,6 +8,7 @@ use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
 use oci::RepoName;
 use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
 use storage::{Batch, ErrorKind};
 
 /// Longest record that is read, in bytes.
@@ -15,6 +16,8 @@ const RECORD_MAX: usize = 4096;
 /// Longest UID in bytes; those of Kubernetes have 36.
 const UID_MAX: usize = 256;
 const VERSION: u32 = 1;
+/// So often somebody may have been faster, and yet nothing be there.
+const CLAIMS_MAX: usize = 5;
 
 /// The first part of repository names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +93,23 @@ impl Store {
     /// [`Error::OwnerDamaged`], [`Error::Storage`].
     pub async fn namespace_owner(&self, namespace: Namespace<'_>) -> Result<Option<Owner>> {
         Ok(self.owner_record(&layout::namespace(namespace.0)).await?.map(|(owner, _)| owner))
+    }
+
+    /// The same, and since when: everything that was pushed for this owner came later.
+    ///
+    /// # Errors
+    /// As [`Store::namespace_owner`].
+    pub async fn namespace_claim(&self, namespace: Namespace<'_>) -> Result<Option<(Owner, SystemTime)>> {
+        let key = layout::namespace(namespace.0);
+        match self.driver.read(&key, RECORD_MAX).await {
+            Ok((stat, bytes)) => match Record::decode(&bytes) {
+                Some(owner) => Ok(Some((owner, stat.modified))),
+                None => Err(Error::OwnerDamaged(key)),
+            },
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.kind == ErrorKind::TooLarge => Err(Error::OwnerDamaged(key)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes the namespace with this UID the owner, unless there is one; returns who it is now.
@@ -171,7 +191,7 @@ impl Store {
         if !is_uid(uid) {
             return Err(Error::OwnerDamaged(key.to_owned()));
         }
-        loop {
+        for _ in 0..CLAIMS_MAX {
             if let Some((owner, _)) = self.owner_record(key).await? {
                 return Ok(owner);
             }
@@ -183,6 +203,8 @@ impl Store {
                 Err(error) => return Err(error.into()),
             }
         }
+        // What is there is no record.
+        Err(Error::OwnerDamaged(key.to_owned()))
     }
 }
 

@@ -118,10 +118,11 @@ impl Store {
         let name: Arc<str> = repo.as_str().into();
         let mut pushed = Vec::with_capacity(tags.len());
         for tag in tags {
-            let new = match self.driver.stat(&layout::tag_current(repo, *tag)).await {
+            // Nobody has seen a tag whose link is damaged.
+            let new = match self.tag_link(repo, *tag).await {
                 Ok(_) => false,
-                Err(error) if error.is_not_found() => true,
-                Err(error) => return Err(error.into()),
+                Err(Error::ManifestUnknown) => true,
+                Err(error) => return Err(error),
             };
             pushed.push(Change::Pushed { repo: Arc::clone(&name), tag: tag.as_str().into(), new });
         }

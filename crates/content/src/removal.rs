@@ -3,7 +3,7 @@
 //! Every step is bound to the owner record and the record goes last: after a crash at any point, or beside another process
 //! that does the same, a repetition finds out what is left to do, and content of another owner is never touched.
 
-use crate::changes::{Change, Noting};
+use crate::changes::Change;
 use crate::session::{Place, Record};
 use crate::{Namespace, Owner, Result, Store, layout};
 use bytes::Bytes;
@@ -60,7 +60,7 @@ impl Store {
     async fn delete_trees(&self, namespace: Namespace<'_>, key: &str, record: &Bytes) -> Result<()> {
         // Noted once, after the last step that has begun.
         let changed = Change::Namespace { namespace: namespace.as_str().into() };
-        let noting = Arc::new(Noting::new(&self.changes, vec![changed]));
+        let noting = self.noting(vec![changed]).await;
         let lock = layout::owner_lock(key);
         let repositories = layout::repository(namespace.as_str());
         let children = self.driver.list(&repositories, "", usize::MAX).await?;

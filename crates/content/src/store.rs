@@ -1,7 +1,7 @@
 //! The content store: one value that all operations hang on.
 
 use crate::cache::{Caches, GrantKind};
-use crate::changes::{Change, Changes, Noting, Sharing, ToEnd};
+use crate::changes::{Change, Changes, Noting, Sharing, Standing, ToEnd};
 use crate::{Error, Result, layout, session};
 use oci::{Digest, RepoName};
 use std::sync::Arc;
@@ -44,20 +44,22 @@ pub struct Store {
     pub(crate) sessions: session::Sessions,
     pub(crate) changes: Arc<Changes>,
     pub(crate) sharing: tokio::sync::Mutex<Sharing>,
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Store {
     /// A store on `driver`.
     #[must_use]
     pub fn new(driver: Arc<dyn Driver>, settings: Settings) -> Arc<Self> {
-        let changes = Changes::new();
+        let (changes, standing) = (Changes::new(), Arc::default());
         Arc::new(Self {
             driver,
             caches: Caches::new(),
             settings,
             buffers: BufferPool::new(IDLE_BUFFERS),
             sessions: session::Sessions::default(),
-            sharing: tokio::sync::Mutex::new(Sharing::new(&changes)),
+            sharing: tokio::sync::Mutex::new(Sharing::new(&changes, &standing)),
+            standing,
             changes,
         })
     }
@@ -78,18 +80,30 @@ impl Store {
 
     /// Carries out what changes tags, and notes it. Once begun both happen, also when nobody waits for it any more.
     pub(crate) async fn apply_noted(&self, batch: Batch, changes: Vec<Change>) -> storage::Result<()> {
-        self.apply_noting(batch, Noting::new(&self.changes, changes)).await
+        let noting = self.noting(changes).await;
+        self.apply_noting(batch, noting).await
     }
 
-    /// The same, with what is to be noted once it is dropped.
-    pub(crate) async fn apply_noting(&self, batch: Batch, noting: impl Send + 'static) -> storage::Result<()> {
-        let driver = Arc::clone(&self.driver);
-        ToEnd::new(async move {
+    /// What is to be noted after the last batch of it. From now on others find out if this process dies.
+    pub(crate) async fn noting(&self, changes: Vec<Change>) -> Arc<Noting> {
+        let under_way = if changes.is_empty() { None } else { Some(self.under_way().await) };
+        Arc::new(Noting::new(&self.changes, changes, under_way))
+    }
+
+    /// The same as [`Store::apply_noted`] with one batch of several.
+    pub(crate) async fn apply_noting(&self, batch: Batch, noting: Arc<Noting>) -> storage::Result<()> {
+        let (driver, is_noted) = (Arc::clone(&self.driver), !noting.is_empty());
+        let applied = ToEnd::new(async move {
             let result = driver.apply(batch).await;
             drop(noting);
             result
-        })
-        .await
+        });
+        let result = applied.await;
+        if is_noted {
+            // Those who have come meanwhile look for the record, too.
+            self.appear().await;
+        }
+        result
     }
 
     /// Largest manifest that is taken, in bytes.

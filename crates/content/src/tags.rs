@@ -1,6 +1,7 @@
 //! The list of tags, and what one of them is.
 
 use crate::{Error, Result, Store, layout};
+use bytes::Bytes;
 use oci::{Digest, Page, RepoName, Tag};
 use std::time::SystemTime;
 use storage::ListPage;
@@ -15,8 +16,18 @@ pub struct TagState {
     pub digest: Digest,
     /// When it was last pushed.
     pub pushed: SystemTime,
-    /// When it was first pushed since it was last removed. The same while it moves, and never later than `pushed`.
+    /// When it was first pushed since it was last removed, and never later than `pushed`. The same while it moves, unless it
+    /// has been more than 1,000 manifests.
     pub created: SystemTime,
+}
+
+/// The link that a tag is.
+pub(crate) struct Link {
+    /// What it says.
+    pub(crate) digest: Digest,
+    pub(crate) modified: SystemTime,
+    /// As it is stored.
+    pub(crate) text: Bytes,
 }
 
 /// One page of tags.
@@ -61,16 +72,16 @@ impl Store {
     /// # Errors
     /// [`Error::ManifestUnknown`] when there is none or its link is damaged, [`Error::Storage`].
     pub async fn tag_state(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<TagState> {
-        let (digest, pushed) = self.tag_link(repo, tag).await?;
-        self.tag_since(repo, tag, digest, pushed).await
+        let link = self.tag_link(repo, tag).await?;
+        self.tag_since(repo, tag, &link).await
     }
 
-    /// What the link of a tag says, and its time.
-    pub(crate) async fn tag_link(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<(Digest, SystemTime)> {
+    /// The link of a tag, from storage.
+    pub(crate) async fn tag_link(&self, repo: RepoName<'_>, tag: Tag<'_>) -> Result<Link> {
         let key = layout::tag_current(repo, tag);
         match self.driver.read(&key, layout::LINK_MAX).await {
             Ok((stat, text)) => match layout::parse_link(&text) {
-                Some(digest) => Ok((digest, stat.modified)),
+                Some(digest) => Ok(Link { digest, modified: stat.modified, text }),
                 None => Err(damaged(&key)),
             },
             Err(error) if error.kind == storage::ErrorKind::TooLarge => Err(damaged(&key)),
@@ -79,17 +90,11 @@ impl Store {
     }
 
     /// Adds how old the tag is. Its history tells: an entry of it is written once.
-    pub(crate) async fn tag_since(
-        &self,
-        repo: RepoName<'_>,
-        tag: Tag<'_>,
-        digest: Digest,
-        linked: SystemTime,
-    ) -> Result<TagState> {
-        let (history, likely) = (layout::tag_history(repo, tag), layout::tag_index(repo, tag, &digest));
-        let created = self.driver.oldest(&history, &likely, HISTORY_MAX).await?.unwrap_or(linked);
+    pub(crate) async fn tag_since(&self, repo: RepoName<'_>, tag: Tag<'_>, link: &Link) -> Result<TagState> {
+        let (history, likely) = (layout::tag_history(repo, tag), layout::tag_index(repo, tag, &link.digest));
+        let created = self.driver.oldest(&history, &likely, HISTORY_MAX).await?.unwrap_or(link.modified);
         // Writers whose clocks differ may push after the first one, and yet earlier.
-        Ok(TagState { digest, pushed: linked.max(created), created })
+        Ok(TagState { digest: link.digest, pushed: link.modified.max(created), created })
     }
 
     async fn repository_exists(&self, repo: RepoName<'_>) -> Result<bool> {

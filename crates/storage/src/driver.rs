@@ -128,6 +128,11 @@ pub trait Driver: Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
+    /// Each call is a request to a service, which takes its time and may cost money.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Other processes may change now what is stored here.
     fn is_shared(&self) -> bool;
 

@@ -6,9 +6,11 @@
 mod note;
 mod record;
 mod share;
+mod standing;
 
 pub(crate) use note::{Noting, ToEnd};
 pub(crate) use share::Sharing;
+pub(crate) use standing::Standing;
 
 use crate::TagState;
 use std::collections::VecDeque;
@@ -122,6 +124,11 @@ impl Changes {
         let found = newest.wait_for(|newest| *newest > position).await.map(|newest| *newest);
         // The other end is part of `self`.
         found.unwrap_or(position)
+    }
+
+    /// Somebody waits for what is new.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.newest.receiver_count() > 0
     }
 
     /// Notes what this process has done.

@@ -1,5 +1,6 @@
 //! Making sure that a change is noted, whatever becomes of the request that made it.
 
+use super::standing::UnderWay;
 use super::{Change, Changes};
 use std::future::Future;
 use std::pin::Pin;
@@ -11,11 +12,17 @@ use std::task::{Context, Poll};
 pub(crate) struct Noting {
     hub: Arc<Changes>,
     changes: Vec<Change>,
+    /// Given back after the changes are noted.
+    _under_way: Option<UnderWay>,
 }
 
 impl Noting {
-    pub(crate) fn new(hub: &Arc<Changes>, changes: Vec<Change>) -> Self {
-        Self { hub: Arc::clone(hub), changes }
+    pub(crate) fn new(hub: &Arc<Changes>, changes: Vec<Change>, under_way: Option<UnderWay>) -> Self {
+        Self { hub: Arc::clone(hub), changes, _under_way: under_way }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
     }
 }
 
@@ -100,7 +107,7 @@ mod tests {
     #[test]
     fn without_a_runtime_it_is_noted_all_the_same() {
         let hub = Changes::new();
-        let noting = Noting::new(&hub, vec![Change::Unknown]);
+        let noting = Noting::new(&hub, vec![Change::Unknown], None);
         let mut future = ToEnd::new(async move {
             std::future::pending::<()>().await;
             drop(noting);

@@ -64,7 +64,7 @@ async fn pushes_tell_what_is_new() {
     let unknown = manifest(b"never pushed", None, 0);
     push_manifest(&store, &unknown, None, &["v3"]).await.unwrap_err();
     assert_eq!(follower.next(), [], "nothing happened to a tag");
-    store.tag_delete(repo(), tag("v1")).await.unwrap();
+    store.tag_delete(repo(), tag("v1"), None).await.unwrap();
     push_manifest(&store, &image(0), None, &["v1"]).await.unwrap();
     assert_eq!(follower.next()[1..], [pushed("v1", true)]);
 }
@@ -80,8 +80,8 @@ async fn removals_tell_what_was() {
         states.insert(name, store.tag_state(repo(), tag(name)).await.unwrap());
     }
     let mut follower = Follower::new(&store);
-    store.tag_delete(repo(), tag("a")).await.unwrap();
-    store.tag_delete(repo(), tag("a")).await.unwrap_err();
+    store.tag_delete(repo(), tag("a"), None).await.unwrap();
+    store.tag_delete(repo(), tag("a"), None).await.unwrap_err();
     assert_eq!(follower.next(), [removed("a", states["a"])]);
     let gone = store.manifest_delete(repo(), Digest::sha256(&image(1))).await.unwrap();
     assert_eq!(gone, ["b", "c"]);
@@ -205,7 +205,7 @@ async fn push(store: &Arc<Store>) -> Result<()> {
 }
 
 async fn delete_tag(store: &Arc<Store>) -> Result<()> {
-    store.tag_delete(repo(), tag("v1")).await.map(drop)
+    store.tag_delete(repo(), tag("v1"), None).await.map(drop)
 }
 
 async fn delete_manifest(store: &Arc<Store>) -> Result<()> {

@@ -227,7 +227,7 @@ async fn a_manifest_with_tags_and_a_subject() {
 
 #[tokio::test]
 async fn a_tag_is_removed() {
-    let remove = async |store: &Arc<Store>| store.tag_delete(repo(), tag("latest")).await.map(drop);
+    let remove = async |store: &Arc<Store>| store.tag_delete(repo(), tag("latest"), None).await.map(drop);
     cut_everywhere(with_images, remove).await;
 }
 

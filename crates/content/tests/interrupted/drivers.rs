@@ -2,27 +2,59 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
-use storage::{Batch, Driver, Eventually, ListPage, Object, Result, Stat, Task, Writer};
+use storage::{Batch, Driver, Error, ErrorKind, Eventually, ListPage, Object, Result, Stat, Task, Writer};
+use tokio::sync::Semaphore;
 
 /// Wraps a driver.
 pub(crate) struct Troubled<D> {
     inner: Arc<D>,
     one_by_one: bool,
     random: Option<Random>,
+    switch: Arc<Switch>,
+}
+
+/// What a test does to a driver while it is used.
+pub(crate) struct Switch {
+    /// Records of changes cannot be read and written.
+    pub(crate) is_out: AtomicBool,
+    /// Who has this keeps all other changes from being applied.
+    pub(crate) hold: Arc<Semaphore>,
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self { is_out: AtomicBool::new(false), hold: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Switch {
+    async fn pass(&self, key: &str) -> Result<()> {
+        if !key.starts_with("homeport/v1/changes") {
+            drop(self.hold.acquire().await);
+        } else if self.is_out.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "reach", key, "an outage"));
+        }
+        Ok(())
+    }
 }
 
 impl<D> Troubled<D> {
+    /// Does what is switched.
+    pub(crate) fn switched(inner: Arc<D>, switch: &Arc<Switch>) -> Self {
+        Self { inner, one_by_one: false, random: None, switch: Arc::clone(switch) }
+    }
+
     /// Hands on the changes of a batch one by one. A part of a batch is always a beginning of it; with a driver below that
     /// can be cut, every beginning is met.
     pub(crate) fn one_by_one(inner: Arc<D>) -> Self {
-        Self { inner, one_by_one: true, random: None }
+        Self { inner, one_by_one: true, random: None, switch: Arc::default() }
     }
 
     /// Lets others run before and after each call, as chance has it.
     pub(crate) fn yielding(inner: Arc<D>, seed: u64) -> Self {
-        Self { inner, one_by_one: false, random: Some(Random::new(seed)) }
+        Self { inner, one_by_one: false, random: Some(Random::new(seed)), switch: Arc::default() }
     }
 
     async fn pause(&self) {
@@ -75,6 +107,9 @@ impl<D: Driver> Driver for Troubled<D> {
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Eventually<'a, Result<ListPage>> {
         Eventually::pending(async move {
             self.pause().await;
+            if prefix == "homeport/v1/changes" {
+                self.switch.pass(prefix).await?;
+            }
             let answer = self.inner.list(prefix, after, limit).await;
             self.pause().await;
             answer
@@ -84,6 +119,9 @@ impl<D: Driver> Driver for Troubled<D> {
     fn apply(&self, batch: Batch) -> Task<'_, ()> {
         Box::pin(async move {
             self.pause().await;
+            for op in &batch.ops {
+                self.switch.pass(op.key()).await?;
+            }
             if self.one_by_one {
                 for op in batch.ops {
                     self.inner.apply(Batch { ops: vec![op], locks: batch.locks.clone() }).await?;
@@ -106,6 +144,10 @@ impl<D: Driver> Driver for Troubled<D> {
 
     fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
         self.inner.discard(handle)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 
     fn is_shared(&self) -> bool {

@@ -17,7 +17,7 @@ fn image(number: u8) -> bytes::Bytes {
 async fn run(store: &Store, step: Step) {
     let result = match step {
         Step::Put(tag, number) => push_manifest(store, &image(number), None, &[tag]).await.map(drop),
-        Step::DeleteTag(text) => store.tag_delete(repo(), tag(text)).await.map(drop),
+        Step::DeleteTag(text) => store.tag_delete(repo(), tag(text), None).await.map(drop),
         Step::DeleteManifest(number) => {
             let digest = Digest::sha256(&image(number));
             store.manifest_delete(repo(), digest).await.map(drop)

@@ -2,10 +2,12 @@
 //! other as two processes. The clock of these tests stands still while files are worked on.
 
 use crate::changes::image;
+use crate::drivers::{Switch, Troubled};
 use crate::world::{bytes, push_blob, push_manifest, repo, tag};
-use content::{Change, Settings, Store};
+use content::{Change, Error, Namespace, Settings, Store};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use storage::Driver;
 use storage::fs::{FsDriver, FsOptions};
@@ -24,8 +26,13 @@ struct Process {
 
 impl Process {
     fn start(folder: &tempfile::TempDir) -> Self {
+        Self::switched(folder, &Arc::default())
+    }
+
+    fn switched(folder: &tempfile::TempDir, switch: &Arc<Switch>) -> Self {
         let driver = Arc::new(FsDriver::open(FsOptions::new(folder.path())).unwrap());
-        let store = Store::new(Arc::clone(&driver) as Arc<dyn Driver>, Settings::default());
+        let troubled = Troubled::switched(Arc::clone(&driver), switch);
+        let store = Store::new(Arc::new(troubled), Settings::default());
         let sharing = tokio::spawn(Arc::clone(&store).share_changes());
         let position = store.changes().newest();
         Self { driver, store, sharing, position }
@@ -43,6 +50,26 @@ impl Process {
         let noted = changes.since(self.position).unwrap();
         self.position = newest.max(noted.last().map_or(newest, |noted| noted.at));
         noted.iter().map(|noted| noted.change.clone()).collect()
+    }
+
+    /// Dies: nothing is said, and the kernel gives its locks back.
+    async fn kill(self) {
+        self.sharing.abort();
+        assert!(self.sharing.await.is_err());
+        self.driver.close().await.unwrap();
+    }
+
+    /// Waits for the alarm that another process is gone, and that it is given once.
+    async fn misses_one(&mut self) {
+        // We may be alone before the time is over, and the journal has a clock of its own.
+        let deadline = std::time::Instant::now() + 20 * SECOND;
+        let mut heard = Vec::new();
+        while heard.is_empty() {
+            assert!(std::time::Instant::now() < deadline, "nobody missed it");
+            heard = self.next(60 * SECOND).await;
+        }
+        assert_eq!(heard, [Change::Unknown]);
+        assert_eq!(self.next(60 * SECOND).await, []);
     }
 
     async fn stop(self) {
@@ -83,7 +110,7 @@ async fn others_hear_within_a_second() {
         assert_eq!(second.next(SECOND).await, [pushed("v1", false)]);
         assert_eq!(first.next(SECOND).await, [pushed("v1", false)], "{round}");
         let was = first.store.tag_state(repo(), tag("v1")).await.unwrap();
-        first.store.tag_delete(repo(), tag("v1")).await.unwrap();
+        first.store.tag_delete(repo(), tag("v1"), None).await.unwrap();
         first.next(SECOND).await;
         let heard = second.next(SECOND).await;
         let [Change::Removed { was: told, .. }] = &heard[..] else { panic!("{heard:?}") };
@@ -135,19 +162,151 @@ async fn one_that_was_killed_is_found_out() {
     let mut second = Process::start(&folder);
     first.push(0, "v1").await;
     assert_eq!(second.next(SECOND).await, [pushed("v1", true)]);
+    first.kill().await;
+    second.misses_one().await;
+    second.stop().await;
+}
+
+/// It dies before it could tell anything.
+#[tokio::test(start_paused = true)]
+async fn the_first_change_is_missed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut second = Process::start(&folder);
+    let first = Process::start(&folder);
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(records(folder.path()), 0, "who does nothing needs no record");
     first.sharing.abort();
-    assert!(first.sharing.await.is_err());
-    first.driver.close().await.unwrap();
-    drop((first.store, first.driver));
-    // The other one may be alone before the time is over, and its journal has a clock of its own.
+    first.push(0, "v1").await;
+    first.kill().await;
+    second.misses_one().await;
+    second.stop().await;
+}
+
+/// Begins a push that is held back, and returns once it has begun.
+async fn begin_push(process: &Process, folder: &Path) -> JoinHandle<()> {
+    let before = records(folder);
+    let store = Arc::clone(&process.store);
+    let push = tokio::spawn(async move {
+        push_manifest(&store, &image(0), None, &["v1"]).await.unwrap();
+    });
     let deadline = std::time::Instant::now() + 20 * SECOND;
-    let mut heard = Vec::new();
-    while heard.is_empty() {
-        assert!(std::time::Instant::now() < deadline, "nobody missed it");
-        heard = second.next(60 * SECOND).await;
+    while records(folder) == before {
+        assert!(std::time::Instant::now() < deadline, "no record is written before the change");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(heard, [Change::Unknown]);
+    push
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_record_waits_for_what_is_under_way() {
+    let (folder, switch) = (tempfile::tempdir().unwrap(), Arc::<Switch>::default());
+    let first = Process::switched(&folder, &switch);
+    let mut second = Process::start(&folder);
+    push_blob(&first.store, repo(), &bytes(0, 10)).await.unwrap();
+    let hold = Arc::clone(&switch.hold).acquire_owned().await.unwrap();
+    let push = begin_push(&first, folder.path()).await;
+    let closing = tokio::spawn({
+        let store = Arc::clone(&first.store);
+        async move { store.close_changes().await }
+    });
+    tokio::time::sleep(SECOND / 2).await;
+    assert!(!closing.is_finished());
+    drop(hold);
+    closing.await.unwrap().unwrap();
+    push.await.unwrap();
+    assert_eq!(second.next(SECOND).await, [pushed("v1", true)]);
+    assert_eq!(second.next(60 * SECOND).await, [], "an alarm after a clean stop");
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_after_the_end_is_missed() {
+    let (folder, switch) = (tempfile::tempdir().unwrap(), Arc::<Switch>::default());
+    let first = Process::switched(&folder, &switch);
+    let mut second = Process::start(&folder);
+    push_blob(&first.store, repo(), &bytes(0, 10)).await.unwrap();
+    let hold = Arc::clone(&switch.hold).acquire_owned().await.unwrap();
+    let push = begin_push(&first, folder.path()).await;
+    first.store.close_changes().await.unwrap();
+    drop(hold);
+    push.await.unwrap();
+    second.misses_one().await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_begins_after_the_end_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Process::start(&folder);
+    let mut second = Process::start(&folder);
+    first.push(0, "v1").await;
+    assert_eq!(second.next(SECOND).await, [pushed("v1", true)]);
+    first.store.close_changes().await.unwrap();
+    assert_eq!(second.next(10 * SECOND).await, []);
+    first.push(1, "v1").await;
+    second.misses_one().await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_nobody_can_read_stops_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = Process::start(&folder);
+    let mut second = Process::start(&folder);
+    std::fs::create_dir(folder.path().join(RECORDS)).unwrap();
+    let damaged = folder.path().join(RECORDS).join("00000000-0000-4000-8000-000000000000");
+    std::fs::write(&damaged, vec![b' '; 200_000]).unwrap();
+    first.push(0, "v1").await;
+    first.next(SECOND).await;
+    assert_eq!(second.next(SECOND).await, [pushed("v1", true)]);
+    second.push(0, "v1").await;
+    second.next(SECOND).await;
+    assert_eq!(first.next(SECOND).await, [pushed("v1", false)]);
+    assert_eq!(second.next(60 * SECOND).await, [Change::Unknown]);
+    assert!(!damaged.exists());
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_nobody_is_taken_for_dead() {
+    let (folder, switch) = (tempfile::tempdir().unwrap(), Arc::<Switch>::default());
+    let mut first = Process::switched(&folder, &switch);
+    let mut second = Process::switched(&folder, &switch);
+    first.push(0, "v1").await;
+    first.next(SECOND).await;
+    assert_eq!(second.next(SECOND).await, [pushed("v1", true)]);
+    switch.is_out.store(true, Ordering::SeqCst);
+    first.push(1, "v1").await;
+    first.next(SECOND).await;
+    tokio::time::sleep(60 * SECOND).await;
+    switch.is_out.store(false, Ordering::SeqCst);
+    assert_eq!(second.next(SECOND).await, [pushed("v1", false)]);
     assert_eq!(second.next(60 * SECOND).await, []);
+    assert_eq!(first.next(60 * SECOND).await, []);
+    assert_eq!(records(folder.path()), 2);
+    first.stop().await;
+    second.stop().await;
+}
+
+/// What lies where the record would be, and cannot be read as one.
+#[tokio::test]
+async fn a_claim_ends_where_there_is_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let namespaces = folder.path().join("homeport/v1/namespaces");
+    std::fs::create_dir_all(namespaces.join("dir/full")).unwrap();
+    std::os::unix::fs::symlink("nowhere", namespaces.join("link")).unwrap();
+    let first = Process::start(&folder);
+    let second = Process::start(&folder);
+    for name in ["dir", "link"] {
+        let claim = first.store.claim_namespace(Namespace::parse(name).unwrap(), "u").await;
+        assert!(matches!(claim, Err(Error::OwnerDamaged(_))), "{name}: {claim:?}");
+    }
+    first.store.claim_namespace(Namespace::parse("other").unwrap(), "u").await.unwrap();
+    first.stop().await;
     second.stop().await;
 }
 
@@ -175,7 +334,7 @@ async fn the_words_of_a_short_life_are_heard() {
     first.next(SECOND).await;
     let tool = Process::start(&folder);
     tool.sharing.abort();
-    tool.store.tag_delete(repo(), tag("v1")).await.unwrap();
+    tool.store.tag_delete(repo(), tag("v1"), None).await.unwrap();
     tool.store.close_changes().await.unwrap();
     tool.driver.close().await.unwrap();
     assert!(matches!(first.next(SECOND).await[..], [Change::Removed { .. }]));
@@ -191,10 +350,10 @@ async fn one_that_is_alone_writes_nothing_and_cleans_up() {
     assert_eq!(std::fs::read_dir(folder.path().join("homeport/v1/journal")).unwrap().count(), 1, "it has written");
     process.push(0, "v1").await;
     tokio::time::sleep(10 * SECOND).await;
-    assert!(!folder.path().join(RECORDS).exists());
+    assert_eq!(records(folder.path()), 0);
     process.stop().await;
     let left = folder.path().join(RECORDS).join("c4a760a8-dbcf-5254-a0d9-6a4474bd1b62");
-    std::fs::create_dir(folder.path().join(RECORDS)).unwrap();
+    std::fs::create_dir_all(folder.path().join(RECORDS)).unwrap();
     std::fs::write(&left, "{}").unwrap();
     let process = Process::start(&folder);
     // The journal has a clock of its own.

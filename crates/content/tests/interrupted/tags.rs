@@ -1,8 +1,9 @@
 //! What is told of a tag, and of what hangs on it.
 
 use crate::changes::image;
+use crate::drivers::Troubled;
 use crate::world::{bytes, manifest, open, other, push_blob, push_manifest, push_manifest_to, repo, tag};
-use content::{Error, Settings, Store, TagState};
+use content::{Change, Error, Settings, Store, TagState};
 use oci::Digest;
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,7 +40,7 @@ async fn ages(store: &Arc<Store>) {
     push(store, 4).await;
     push(store, 0).await;
     assert_eq!(state(store).await.created, first.created);
-    store.tag_delete(repo(), tag("v1")).await.unwrap();
+    store.tag_delete(repo(), tag("v1"), None).await.unwrap();
     assert!(matches!(store.tag_state(repo(), tag("v1")).await, Err(Error::ManifestUnknown)));
     push(store, 0).await;
     let again = state(store).await;
@@ -181,4 +182,72 @@ async fn the_state_of_many_tags() {
             println!("{count} tags, each pushed {moves} times, round {round}: {took:?}, of the processors {worked} ms");
         }
     }
+}
+
+/// As old registries and people with editors leave them.
+async fn write_link(driver: &MemoryDriver, text: impl Into<bytes::Bytes>) {
+    driver.apply(Batch::new().put(format!("{TAG}/current/link"), text)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tag_goes_only_as_what_it_is_believed_to_be() {
+    let driver = MemoryDriver::default();
+    let store = open(driver.clone());
+    push_blob(&store, repo(), &bytes(0, 10)).await.unwrap();
+    let digests = [0, 1].map(|number| Digest::sha256(&image(number)));
+    let remove = async |only: &Digest| store.tag_delete(repo(), tag("v1"), Some(only)).await;
+    assert!(matches!(remove(&digests[0]).await, Err(Error::ManifestUnknown)));
+    push(&store, 0).await;
+    push(&store, 1).await;
+    let start = store.changes().newest();
+    assert!(matches!(remove(&digests[0]).await, Err(Error::Changed)));
+    assert_eq!(state(&store).await.digest, digests[1]);
+    assert!(store.changes().since(start).unwrap().is_empty());
+    assert_eq!(remove(&digests[1]).await.unwrap(), Some(digests[1]));
+    assert!(matches!(store.tag_state(repo(), tag("v1")).await, Err(Error::ManifestUnknown)));
+    write_link(&driver, "damaged").await;
+    assert!(matches!(remove(&digests[1]).await, Err(Error::Changed)));
+    assert_eq!(store.tag_delete(repo(), tag("v1"), None).await.unwrap(), None);
+    write_link(&driver, format!("{}\n", digests[1])).await;
+    assert_eq!(remove(&digests[1]).await.unwrap(), Some(digests[1]));
+    write_link(&driver, format!("{}\n", digests[1])).await;
+    assert_eq!(store.manifest_delete(repo(), digests[1]).await.unwrap(), ["v1"]);
+    assert!(driver.keys().iter().all(|key| !key.starts_with(TAG)));
+}
+
+/// Whoever pushes while it is removed: the tag that was believed to be there goes, or nothing does.
+#[tokio::test]
+async fn a_push_survives_a_removal_that_did_not_mean_it() {
+    let (mut refused, mut removed) = (0, 0);
+    for seed in 0..200 {
+        let driver = MemoryDriver::default();
+        let store = open(Troubled::yielding(Arc::new(driver.clone()), seed));
+        push_blob(&store, repo(), &bytes(0, 10)).await.unwrap();
+        push(&store, 0).await;
+        let old = Digest::sha256(&image(0));
+        let removing = store.tag_delete(repo(), tag("v1"), Some(&old));
+        let ((), result) = tokio::join!(push(&store, 1), removing);
+        match result {
+            Ok(was) => {
+                assert_eq!(was, Some(old));
+                removed += 1;
+            }
+            Err(Error::Changed) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(state(&open(driver)).await.digest, Digest::sha256(&image(1)), "{seed}");
+    }
+    assert!(refused > 0 && removed > 0, "{refused} refused, {removed} removed");
+}
+
+#[tokio::test]
+async fn a_damaged_tag_is_new_when_it_is_pushed() {
+    let driver = MemoryDriver::default();
+    let store = open(driver.clone());
+    push_blob(&store, repo(), &bytes(0, 10)).await.unwrap();
+    write_link(&driver, "damaged").await;
+    let start = store.changes().newest();
+    push(&store, 0).await;
+    let noted = store.changes().since(start).unwrap();
+    assert!(matches!(noted[0].change, Change::Pushed { new: true, .. }), "{noted:?}");
 }

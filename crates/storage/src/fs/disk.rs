@@ -1,6 +1,7 @@
 //! The system calls of the file system driver, in one place, with an observer for the power-cut test.
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,13 +45,24 @@ pub(super) struct Disk {
     observer: Option<Arc<dyn Observer>>,
     temp_prefix: String,
     temp_next: AtomicU64,
+    /// Answers to setting the time of a file, as a file system that is mounted as another user does.
+    #[cfg(test)]
+    pub(super) refused_times: std::sync::Mutex<Option<Errno>>,
 }
 
 impl Disk {
     pub(super) fn open(path: &Path, observer: Option<Arc<dyn Observer>>) -> io::Result<Self> {
         let root = sys::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let temp_prefix = format!("{TEMP}/{}", uuid::Uuid::new_v4().simple());
-        Ok(Self { root, path: path.to_owned(), observer, temp_prefix, temp_next: AtomicU64::new(0) })
+        Ok(Self {
+            root,
+            path: path.to_owned(),
+            observer,
+            temp_prefix,
+            temp_next: AtomicU64::new(0),
+            #[cfg(test)]
+            refused_times: std::sync::Mutex::default(),
+        })
     }
 
     /// A name that nobody else uses.
@@ -106,7 +118,7 @@ impl Disk {
     pub(super) fn exists(&self, path: &str) -> io::Result<bool> {
         match self.stat(path) {
             Ok(_) => Ok(true),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(false),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -167,6 +179,10 @@ impl Disk {
     }
 
     pub(super) fn set_modified(&self, file: &File, path: &str, time: SystemTime) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(error) = self.refused_times.lock().ok().and_then(|error| *error) {
+            return Err(error.into());
+        }
         file.set_modified(time)?;
         self.record(|| DiskEvent::SetModified { path: path.to_owned(), time });
         Ok(())
@@ -181,15 +197,31 @@ impl Disk {
     /// The same, but not over what is there already.
     pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         match sys::renameat_with(&self.root, from, &self.root, to, sys::RenameFlags::NOREPLACE) {
-            // Network file systems know no such flag. A link never goes over anything either.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                sys::linkat(&self.root, from, &self.root, to, AtFlags::empty())?;
-                sys::unlinkat(&self.root, from, AtFlags::empty())?;
-            }
+            // Network file systems know no such flag.
+            Err(Errno::INVAL | Errno::NOSYS) => match self.link_new(from, to) {
+                // Some of those in user space know no links either.
+                Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => self.move_new(from, to)?,
+                other => other?,
+            },
             other => other?,
         }
         self.record(|| DiskEvent::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
+    }
+
+    /// A link never goes over anything.
+    fn link_new(&self, from: &str, to: &str) -> rustix::io::Result<()> {
+        sys::linkat(&self.root, from, &self.root, to, AtFlags::empty())?;
+        sys::unlinkat(&self.root, from, AtFlags::empty())
+    }
+
+    /// Of two processes that do this at once both may believe to be the first; within one, locks keep them apart.
+    fn move_new(&self, from: &str, to: &str) -> rustix::io::Result<()> {
+        match sys::statat(&self.root, to, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => sys::renameat(&self.root, from, &self.root, to),
+            Ok(_) => Err(Errno::EXIST),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn remove(&self, path: &str) -> io::Result<()> {
@@ -244,7 +276,7 @@ impl Disk {
                     self.record(|| DiskEvent::SyncDir { path: path.to_owned(), before });
                 }
                 // Another process has removed it since; what was in it went first.
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) if !path.is_empty() => {}
+                Err(Errno::NOENT | Errno::NOTDIR) if !path.is_empty() => {}
                 Err(error) => return Err(error.into()),
             }
             if path.is_empty() {
@@ -275,4 +307,36 @@ impl Disk {
 /// The part before the last slash; empty at the root.
 pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each way to give a file its name leaves alone what has that name.
+    #[test]
+    fn a_new_name_never_goes_over_another() {
+        type Way = fn(&Disk, &str, &str) -> io::Result<()>;
+        let ways: [Way; 3] = [
+            Disk::rename_new,
+            |disk, from, to| Ok(disk.link_new(from, to)?),
+            |disk, from, to| Ok(disk.move_new(from, to)?),
+        ];
+        for way in ways {
+            let folder = tempfile::tempdir().unwrap();
+            let path = |name: &str| folder.path().join(name);
+            let disk = Disk::open(folder.path(), None).unwrap();
+            std::fs::write(path("a"), "a").unwrap();
+            std::fs::write(path("b"), "b").unwrap();
+            std::fs::create_dir(path("dir")).unwrap();
+            std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
+            for taken in ["b", "dir", "link"] {
+                assert_eq!(way(&disk, "a", taken).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{taken}");
+            }
+            assert_eq!(std::fs::read_to_string(path("b")).unwrap(), "b");
+            way(&disk, "a", "dir/new").unwrap();
+            assert_eq!(std::fs::read_to_string(path("dir/new")).unwrap(), "a");
+            assert!(!path("a").exists());
+        }
+    }
 }

@@ -4,6 +4,8 @@ use super::disk::{Disk, parent};
 use crate::{Op, PutMode};
 use bytes::Bytes;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -144,7 +146,7 @@ fn put_file(disk: &Disk, key: &str, data: &[u8], mode: PutMode, way: Way) -> io:
     }
     let temp = disk.temp();
     let file = disk.write_new(&temp, data)?;
-    let dated = disk.set_modified(&file, &temp, way.time());
+    let dated = date(disk, &file, &temp, way);
     let finished = if sync { dated.and_then(|()| disk.sync_file(&file, &temp)) } else { dated };
     let publish = || match mode {
         PutMode::Create => disk.rename_new(&temp, key),
@@ -181,9 +183,23 @@ fn build_aside(disk: &Disk, files: &[(String, Bytes)], top: &str, temp: &str, wa
         }
         let file = disk.create(&path, OFlags::empty())?;
         disk.write_at(&file, &path, 0, data)?;
-        disk.set_modified(&file, &path, way.time())?;
+        date(disk, &file, &path, way)?;
     }
     Ok(())
+}
+
+/// Gives a file the time of its change. Where the folder is mounted as another user we may write files, but not say when
+/// that was. Nothing replays what is synced, so there the time of the kernel is as good.
+fn date(disk: &Disk, file: &File, path: &str, way: Way) -> io::Result<()> {
+    match disk.set_modified(file, path, way.time()) {
+        Err(error) if way.is_synced() && is_unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    let unsupported = [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS];
+    Errno::from_io_error(error).is_some_and(|error| unsupported.contains(&error))
 }
 
 fn make_dirs_below(disk: &Disk, path: &str, base: &str) -> io::Result<()> {
@@ -212,9 +228,9 @@ fn delete_tree(disk: &Disk, prefix: &str, sync: bool) -> io::Result<()> {
 }
 
 fn holds(disk: &Disk, key: &str, expected: &[u8]) -> io::Result<bool> {
-    let file: std::fs::File = match disk.open_file(key) {
+    let file: File = match disk.open_file(key) {
         Ok(file) => file.into(),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(false),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
     let mut found = Vec::new();
@@ -226,5 +242,41 @@ fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Batch;
+    use crate::fs::disk::TEMP;
+
+    #[test]
+    fn whoever_may_not_set_times_writes_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path(), None).unwrap();
+        disk.make_dirs(TEMP).unwrap();
+        let synced = Way::Synced(record_time(0));
+        let batch = Batch::new().put("a/b", "1").keep("a/c", "2").create("d", "3");
+        for refusal in [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOTSUP, Errno::NOSYS] {
+            *disk.refused_times.lock().unwrap() = Some(refusal);
+            batch.ops.iter().for_each(|op| apply(&disk, op, synced).unwrap());
+            for (key, content) in [("a/b", "1"), ("a/c", "2"), ("d", "3")] {
+                assert_eq!(std::fs::read_to_string(folder.path().join(key)).unwrap(), content);
+                assert!(std::fs::metadata(folder.path().join(key)).unwrap().modified().unwrap() > record_time(1));
+                disk.remove(key).unwrap();
+            }
+            // A replay tells by the time what is younger.
+            for op in &batch.ops {
+                assert!(apply(&disk, op, Way::Logged(1)).is_err());
+            }
+        }
+        *disk.refused_times.lock().unwrap() = Some(Errno::IO);
+        assert!(apply(&disk, &batch.ops[0], synced).is_err());
+        *disk.refused_times.lock().unwrap() = None;
+        apply(&disk, &batch.ops[0], synced).unwrap();
+        let modified = std::fs::metadata(folder.path().join("a/b")).unwrap().modified().unwrap();
+        assert_eq!(modified, record_time(0));
+        assert_eq!(std::fs::read_dir(folder.path().join(TEMP)).unwrap().count(), 0, "nothing is left");
     }
 }

@@ -108,6 +108,10 @@ impl<D: Driver> Driver for CutDriver<D> {
         })
     }
 
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
+    }
+
     fn is_shared(&self) -> bool {
         self.inner.is_shared()
     }

@@ -165,7 +165,7 @@ async fn creations(driver: &Arc<dyn Driver>) {
                 (_, Err(error)) => assert_eq!(error.kind, ErrorKind::Conflict),
             }
         }
-        assert_eq!(driver.get(&key, 10).await.unwrap(), winner.expect("somebody has made it").to_string());
+        assert_eq!(driver.get(&key, 10).await.unwrap(), winner.unwrap().to_string());
     }
 }
 

@@ -2,28 +2,35 @@
 //!
 //! While the storage is shared each process keeps one small record in it with its last changes, and looks at those of the
 //! others. A change that may have been missed becomes [`Change::Unknown`]. Who dies cannot tell what it did last; its
-//! record stays behind and does not move any more. Nothing of this is needed for what the registry serves.
+//! record, which it has written before its first change, stays behind and does not move any more. Nothing of this is needed
+//! for what the registry serves.
 
 #[cfg(test)]
 mod tests;
 
 use super::record::Record;
-use super::{Change, Changes};
+use super::standing::UnderWay;
+use super::{Change, Changes, Standing};
 use crate::{Result, Store, layout};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Batch, Driver, ErrorKind, INLINE_MAX};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use uuid::Uuid;
 
 /// How often to tell what is new, and to look for what others tell.
 const TICK: Duration = Duration::from_millis(200);
+/// How often to ask a service what others tell: while somebody follows the changes here, and else.
+const FOLLOWED_PAUSE: Duration = Duration::from_millis(500);
+const UNFOLLOWED_PAUSE: Duration = Duration::from_secs(2);
 /// How often to show that we live.
 const BEAT: Duration = Duration::from_secs(5);
 /// Whose record has not moved for so long does not live.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// How long the last record waits for changes that are under way. What takes longer is told by nobody.
+const LAST_CHANGES_WAIT: Duration = Duration::from_secs(1);
 /// How much the clocks of two machines may differ, in microseconds.
 const SKEW: u64 = 10_000_000;
 /// Records that are looked at.
@@ -32,10 +39,13 @@ const PEERS_MAX: usize = 1000;
 /// What this process knows of the others, and they of it.
 pub(crate) struct Sharing {
     hub: Arc<Changes>,
+    standing: Arc<Standing>,
     process: Uuid,
     /// Nobody here follows from before.
     start: u64,
     peers: HashMap<Uuid, Peer>,
+    /// When we last saw who there is.
+    looked: Instant,
     told: Option<Told>,
     beat: u64,
     /// Everything that others left is read and removed.
@@ -59,6 +69,12 @@ struct Peer {
     closed: bool,
 }
 
+impl Peer {
+    fn met(hash: u64, now: Instant) -> Self {
+        Self { next: None, hash, moved: now, closed: false }
+    }
+}
+
 impl Store {
     /// Tells other processes on the same storage what this one does to tags, and notes what they do. Returns after
     /// [`Store::close_changes`], else never.
@@ -76,23 +92,48 @@ impl Store {
         }
     }
 
-    /// Tells the others the last changes, and that no more will follow. Also for a process that changes tags and does
-    /// nothing of [`Store::share_changes`].
+    /// Tells the others the last changes, those that are under way among them, and that no more will follow. Also for a
+    /// process that changes tags and does nothing of [`Store::share_changes`].
     ///
     /// # Errors
     /// [`crate::Error::Storage`]; the others then find out by themselves.
     pub async fn close_changes(&self) -> Result<()> {
         Ok(self.sharing.lock().await.close(&*self.driver).await?)
     }
+
+    /// To be held while tags are changed. If there are others, they miss us if we die from now on.
+    pub(crate) async fn under_way(&self) -> UnderWay {
+        let under_way = self.standing.begin().await;
+        if self.is_known() {
+            return under_way;
+        }
+        drop(under_way);
+        let mut sharing = self.sharing.lock().await;
+        sharing.appear(&*self.driver).await;
+        self.standing.begin().await
+    }
+
+    /// Lets others have our record, if there are any who do not know us.
+    pub(crate) async fn appear(&self) {
+        if !self.is_known() {
+            self.sharing.lock().await.appear(&*self.driver).await;
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        !self.driver.is_shared() || self.standing.is_known()
+    }
 }
 
 impl Sharing {
-    pub(crate) fn new(hub: &Arc<Changes>) -> Self {
+    pub(crate) fn new(hub: &Arc<Changes>, standing: &Arc<Standing>) -> Self {
         Self {
             hub: Arc::clone(hub),
+            standing: Arc::clone(standing),
             process: Uuid::new_v4(),
             start: hub.oldest(),
             peers: HashMap::new(),
+            looked: Instant::now(),
             told: None,
             beat: 0,
             alone: false,
@@ -103,61 +144,101 @@ impl Sharing {
 
     async fn round(&mut self, driver: &dyn Driver) -> storage::Result<()> {
         if !driver.is_shared() {
-            return self.settle(driver).await;
+            let standing = Arc::clone(&self.standing);
+            let quiet = standing.try_quiet();
+            return self.settle(driver, quiet.is_some()).await;
         }
         self.alone = false;
-        self.hear(driver, Instant::now()).await?;
+        let now = Instant::now();
+        let is_due = !driver.is_remote() || now.duration_since(self.looked) >= self.pause();
+        let heard = if is_due { self.hear(driver, now).await } else { Ok(()) };
         // Who has nothing to tell and nobody to tell it to writes nothing.
         let silent = self.told.is_none() && self.peers.is_empty() && self.hub.own_count() == 0;
-        if silent { Ok(()) } else { self.tell(driver, false).await }
+        let told = if silent { Ok(()) } else { self.tell(driver).await };
+        heard.and(told)
+    }
+
+    fn pause(&self) -> Duration {
+        if self.hub.is_followed() { FOLLOWED_PAUSE } else { UNFOLLOWED_PAUSE }
+    }
+
+    /// Writes our record before a change, unless others know us already.
+    async fn appear(&mut self, driver: &dyn Driver) {
+        if self.standing.is_known() {
+            return;
+        }
+        self.alone = false;
+        let result = self.write(driver, false).await;
+        // A change is not kept back for the sake of those who watch.
+        if result.is_err() {
+            self.report(result);
+        }
     }
 
     async fn close(&mut self, driver: &dyn Driver) -> storage::Result<()> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
+        let standing = Arc::clone(&self.standing);
+        let quiet = timeout(LAST_CHANGES_WAIT, standing.quiet()).await.ok();
         if !driver.is_shared() {
-            return self.settle(driver).await;
+            return self.settle(driver, quiet.is_some()).await;
         }
-        if self.told.is_some() || self.hub.own_count() > 0 { self.tell(driver, true).await } else { Ok(()) }
+        if self.told.is_none() && self.hub.own_count() == 0 {
+            return Ok(());
+        }
+        // With changes under way the record stays open: others find out that they were not told.
+        if quiet.is_some() { self.write(driver, true).await } else { self.tell(driver).await }
     }
 
     /// Writes our record, if it is due.
-    async fn tell(&mut self, driver: &dyn Driver, closed: bool) -> storage::Result<()> {
+    async fn tell(&mut self, driver: &dyn Driver) -> storage::Result<()> {
+        let count = self.hub.own_count();
+        let is_due = self.told.as_ref().is_none_or(|told| told.count != count || told.at.elapsed() >= BEAT);
+        if is_due { self.write(driver, false).await } else { Ok(()) }
+    }
+
+    async fn write(&mut self, driver: &dyn Driver, closed: bool) -> storage::Result<()> {
         let (count, own) = self.hub.own();
-        let is_known = self.told.as_ref().is_some_and(|told| told.count == count && told.at.elapsed() < BEAT);
-        if is_known && !closed {
-            return Ok(());
-        }
         self.beat += 1;
         let record = Record::encode(self.beat, closed, count, &own);
         let at = Instant::now();
         driver.apply(Batch::new().put(layout::changes_of(self.process), record)).await?;
         self.told = Some(Told { count, at });
+        self.standing.set((!closed).then_some(at));
         Ok(())
     }
 
     /// Reads the records of the others, and gives up on those that have fallen silent.
     async fn hear(&mut self, driver: &dyn Driver, now: Instant) -> storage::Result<()> {
-        for process in others(driver, self.process).await? {
+        let others = others(driver, self.process).await?;
+        let pause = now.duration_since(std::mem::replace(&mut self.looked, now));
+        let mut result = Ok(());
+        for process in others {
             match driver.get(&layout::changes_of(process), INLINE_MAX).await {
                 Ok(record) => self.heard(process, &record, now),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // It counts as one that does not move, and does not keep the others from being heard.
+                    self.peers.entry(process).or_insert(Peer::met(0, now));
+                    result = Err(error);
+                }
             }
+        }
+        if pause >= BEAT {
+            // Who could not look does not know who was silent.
+            self.peers.values_mut().for_each(|peer| peer.moved = now);
         }
         let silent = self.peers.iter().filter(|(_, peer)| now.duration_since(peer.moved) >= SILENCE_MAX);
         let gone = silent.map(|(process, _)| *process).collect();
-        self.bury(driver, gone, now).await
+        self.bury(driver, gone, now).await?;
+        result
     }
 
     /// Notes what is new in the record of another process.
     fn heard(&mut self, process: Uuid, record: &[u8], now: Instant) {
-        let mut hasher = DefaultHasher::new();
-        record.hash(&mut hasher);
-        let hash = hasher.finish();
-        let met = Peer { next: None, hash: !hash, moved: now, closed: false };
-        let peer = self.peers.entry(process).or_insert(met);
+        let hash = hash_of(record);
+        let peer = self.peers.entry(process).or_insert(Peer::met(!hash, now));
         if std::mem::replace(&mut peer.hash, hash) == hash {
             return;
         }
@@ -186,12 +267,12 @@ impl Sharing {
 
     /// Forgets processes and what they left.
     async fn bury(&mut self, driver: &dyn Driver, gone: Vec<Uuid>, now: Instant) -> storage::Result<()> {
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let mut alarm = false;
-        for process in &gone {
-            let Some(peer) = self.peers.get_mut(process) else { continue };
+        let (mut alarm, mut batch, mut buried) = (false, Batch::new(), Vec::new());
+        for process in gone {
+            let Some(peer) = self.peers.get_mut(&process) else { continue };
+            let Some(removal) = removal(driver, process, peer.hash).await else { continue };
+            batch.ops.extend(removal.ops);
+            buried.push(process);
             alarm |= !peer.closed;
             // Also where the record cannot be removed, the alarm is given once.
             (peer.closed, peer.moved) = (true, now);
@@ -200,14 +281,16 @@ impl Sharing {
             tracing::info!("another process is gone without a word; what it did last is not known");
             self.hub.note_foreign([Change::Unknown]);
         }
-        let keys = gone.iter().map(|process| layout::changes_of(*process));
-        driver.apply(keys.fold(Batch::new(), Batch::delete)).await?;
-        self.peers.retain(|process, _| !gone.contains(process));
+        if !batch.ops.is_empty() {
+            driver.apply(batch).await?;
+        }
+        self.peers.retain(|process, _| !buried.contains(process));
         Ok(())
     }
 
-    /// Nobody else is there any more: reads what they have left, and removes it with our own record.
-    async fn settle(&mut self, driver: &dyn Driver) -> storage::Result<()> {
+    /// Nobody else is there any more: reads what they have left, and removes it. With our own record, if it is `quiet`:
+    /// somebody who comes now would miss us for changes that are under way.
+    async fn settle(&mut self, driver: &dyn Driver, quiet: bool) -> storage::Result<()> {
         if self.alone {
             return Ok(());
         }
@@ -218,11 +301,13 @@ impl Sharing {
             return Ok(());
         }
         let gone = self.peers.keys().copied().collect();
-        if self.told.take().is_some() {
+        if quiet && self.told.is_some() {
             driver.apply(Batch::new().delete(layout::changes_of(self.process))).await?;
+            self.told = None;
+            self.standing.set(None);
         }
         self.bury(driver, gone, now).await?;
-        self.alone = true;
+        self.alone = self.told.is_none();
         Ok(())
     }
 
@@ -241,6 +326,24 @@ impl Sharing {
                 }
             }
         }
+    }
+}
+
+fn hash_of(record: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    record.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What removes the record that was last seen with this hash; `None`: its process has written it anew.
+async fn removal(driver: &dyn Driver, process: Uuid, hash: u64) -> Option<Batch> {
+    let key = layout::changes_of(process);
+    match driver.get(&key, INLINE_MAX).await {
+        Ok(record) if hash_of(&record) == hash => Some(Batch::new().delete_tree_if(key.clone(), key, record)),
+        Ok(_) => None,
+        Err(error) if error.is_not_found() => Some(Batch::new()),
+        // Nobody else can read it either.
+        Err(_) => Some(Batch::new().delete(key)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use storage::memory::MemoryDriver;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -43,7 +44,7 @@ proptest! {
     #[test]
     fn nothing_is_missed_in_silence(steps in proptest::collection::vec(step(), 0..30)) {
         let (ours, theirs) = (Changes::new(), Changes::new());
-        let mut sharing = Sharing::new(&ours);
+        let mut sharing = Sharing::new(&ours, &Arc::default());
         let (process, now) = (Uuid::new_v4(), Instant::now());
         let (mut made, mut told, mut beat) = (0, 0, 0);
         let (mut at_last_hearing, mut may_miss) = (0, false);
@@ -93,7 +94,7 @@ fn of_a_stranger_only_what_is_young_is_of_interest() {
         theirs.note_own(pushed(number));
     }
     let (count, own) = theirs.own();
-    let mut sharing = Sharing::new(&ours);
+    let mut sharing = Sharing::new(&ours, &Arc::default());
     sharing.start = own[1].at + SKEW;
     sharing.heard(Uuid::new_v4(), &Record::encode(1, false, count, &own), Instant::now());
     assert_eq!(heard(&ours), [pushed(1), pushed(2)]);
@@ -105,10 +106,33 @@ fn of_a_stranger_only_what_is_young_is_of_interest() {
     assert_eq!(heard(&ours)[3..], [pushed(2)]);
 }
 
+/// Between the last look and the burial its process may have said that it lives.
+#[tokio::test]
+async fn only_the_record_that_was_seen_is_removed() {
+    let (driver, process) = (MemoryDriver::default(), Uuid::new_v4());
+    let put = async |beat| {
+        let record = Record::encode(beat, false, 0, &[]);
+        driver.apply(Batch::new().put(layout::changes_of(process), record.clone())).await.unwrap();
+        record
+    };
+    let (ours, first) = (Changes::new(), Instant::now());
+    let mut sharing = Sharing::new(&ours, &Arc::default());
+    sharing.heard(process, &put(1).await, first);
+    put(2).await;
+    sharing.bury(&driver, vec![process], first).await.unwrap();
+    assert!(sharing.peers.contains_key(&process) && heard(&ours).is_empty());
+    assert_eq!(driver.keys().len(), 1);
+    sharing.hear(&driver, first + SILENCE_MAX).await.unwrap();
+    assert!(sharing.peers.contains_key(&process));
+    sharing.bury(&driver, vec![process], first + SILENCE_MAX).await.unwrap();
+    assert_eq!((sharing.peers.len(), heard(&ours)), (0, vec![Change::Unknown]));
+    assert!(driver.keys().is_empty());
+}
+
 #[test]
 fn a_record_that_cannot_be_read_does_not_move() {
     let ours = Changes::new();
-    let mut sharing = Sharing::new(&ours);
+    let mut sharing = Sharing::new(&ours, &Arc::default());
     let (process, first) = (Uuid::new_v4(), Instant::now());
     sharing.heard(process, b"{}", first);
     sharing.heard(process, b"{ }", first + TICK);
