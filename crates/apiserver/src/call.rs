@@ -8,6 +8,7 @@ use cluster::{NamespaceSource, PathReviews, RequestHeaders};
 use content::Store;
 use tenancy::Tenancy;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::documents::Documents;
 use crate::limits::Limits;
@@ -120,6 +121,8 @@ pub(crate) struct Call {
     /// As it came: percent-encoded, without the question mark; at most [`crate::limits::QUERY_BYTES_MAX`].
     pub(crate) query: String,
     pub(crate) origin: Origin,
+    /// Long work ends here, although it is not done: the client is told how far it came while it still listens.
+    pub(crate) deadline: Instant,
     pub(crate) shutdown: Shutdown,
 }
 

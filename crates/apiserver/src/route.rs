@@ -76,6 +76,26 @@ impl<'a> Route<'a> {
     }
 }
 
+impl Route<'_> {
+    /// The path as the cluster's rules name it, however it came; `None` for tags, which are no plain path.
+    pub(crate) fn path(&self) -> Option<String> {
+        Some(match self {
+            Self::Alive => "/livez".to_owned(),
+            Self::Ready => "/readyz".to_owned(),
+            Self::Root => "/".to_owned(),
+            Self::Version => "/version".to_owned(),
+            Self::Core => "/api".to_owned(),
+            Self::Groups => "/apis".to_owned(),
+            Self::Group => format!("/apis/{GROUP}"),
+            Self::Resources => format!("/apis/{GROUP}/{VERSION}"),
+            Self::OpenApiV2 => "/openapi/v2".to_owned(),
+            Self::OpenApiV3 => "/openapi/v3".to_owned(),
+            Self::OpenApiV3Group => format!("/openapi/v3/apis/{GROUP}/{VERSION}"),
+            Self::Tags { .. } => return None,
+        })
+    }
+}
+
 /// One more than the longest path has, so that longer ones are told apart.
 const SEGMENTS_MAX: usize = 8;
 
@@ -94,7 +114,7 @@ pub(crate) enum Verb {
     Create,
     Update,
     Patch,
-    /// To something other than tags.
+    /// To something other than tags, or what no resource knows.
     Path,
 }
 
@@ -126,15 +146,15 @@ impl Verb {
         }
     }
 
-    /// `None` for a method that no resource has.
-    pub(crate) fn of(method: &Method, route: &Route<'_>, query: &str) -> Option<Self> {
-        let Route::Tags { name, .. } = route else { return Some(Self::Path) };
-        Some(match (method, name) {
-            (&Method::GET | &Method::HEAD, _) if is_watch(query) => Self::Watch,
-            (&Method::GET | &Method::HEAD, Some(_)) => Self::Get,
-            (&Method::GET | &Method::HEAD, None) => Self::List,
-            (&Method::DELETE, Some(_)) => Self::Delete,
-            (&Method::DELETE, None) => Self::DeleteCollection,
+    /// What a method does to tags, or to one that is named. `None` for a method that no resource has.
+    pub(crate) fn of(method: &Method, is_named: bool, query: &str) -> Option<Self> {
+        Some(match (method, is_named) {
+            // Whatever the query says, as in Kubernetes: a right to get is none to watch.
+            (&Method::GET | &Method::HEAD, true) => Self::Get,
+            (&Method::GET | &Method::HEAD, false) if is_watch(query) => Self::Watch,
+            (&Method::GET | &Method::HEAD, false) => Self::List,
+            (&Method::DELETE, true) => Self::Delete,
+            (&Method::DELETE, false) => Self::DeleteCollection,
             (&Method::POST, _) => Self::Create,
             (&Method::PUT, _) => Self::Update,
             (&Method::PATCH, _) => Self::Patch,
@@ -144,7 +164,7 @@ impl Verb {
 }
 
 /// Whether the parameter `watch` is set, as Kubernetes reads booleans in queries: present, and neither `false` nor `0`.
-pub(crate) fn is_watch(query: &str) -> bool {
+fn is_watch(query: &str) -> bool {
     let value = Query::new(Some(query)).get("watch");
     value.is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
 }

@@ -5,23 +5,26 @@ mod timeout;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response, header};
 use hyper::body::Incoming;
 use net::{Body, Connection, Handler, HandlerFuture};
 use oci::Query;
+use tokio::time::Instant;
 
 use crate::authn::{Authenticated, authenticate};
 use crate::call::{Call, Parts, Server};
-use crate::limits::{QUERY_BYTES_MAX, REQUEST_TIME_MAX};
+use crate::limits::{QUERY_BYTES_MAX, STALL_TIME_MAX};
 use crate::log::Record;
 use crate::negotiate::form;
 use crate::respond::Encoding;
 use crate::route::{Route, Verb};
 use crate::status::{Failure, Result};
 use crate::{discovery, health, paths, tags};
+
+/// Of a request's time for its work; the rest is for telling the client how far it came.
+const WORK_SHARE: f32 = 5.0 / 6.0;
 
 /// The API as a handler of connections. Cheap to clone.
 #[derive(Clone)]
@@ -60,26 +63,27 @@ impl ApiServer {
         let mut body = std::pin::pin!(body);
         let encoding = Encoding::of(&head.headers);
         let mut record = Record::new(&head.method, &head.uri, &head.headers, connection);
-        let asked = Asked { head: &head, connection, encoding };
-        let answered = match time_limit(head.uri.query()) {
+        let started = Instant::from_std(record.started);
+        let answered = match timeout::limit(head.uri.query()) {
             Ok(limit) => {
-                let dispatched =
-                    tokio::time::timeout(limit, dispatch(&self.0, &asked, body.as_mut(), &mut record)).await;
+                let asked = Asked { head: &head, connection, encoding, deadline: started + limit.mul_f32(WORK_SHARE) };
+                let dispatched = dispatch(&self.0, &asked, body.as_mut(), &mut record);
                 let late = || Err(Failure::timeout("request did not complete within the allotted time"));
-                dispatched.unwrap_or_else(|_| late()).map(|response| (response, limit))
+                let answered = tokio::time::timeout_at(started + limit, dispatched).await;
+                answered.unwrap_or_else(|_| late()).map(|response| (response, limit))
             }
             Err(failure) => Err(failure),
         };
-        let response = match answered {
+        let (response, until) = match answered {
             // A watch lasts as long as its client wants.
-            Ok((response, _)) if record.verb == Verb::Watch => response,
-            Ok((response, limit)) => timeout::limit(response, record.started + limit),
+            Ok((response, limit)) => (response, (record.verb != Verb::Watch).then_some(started + limit)),
             Err(failure) => {
                 record.failed(&failure);
                 body::drain(body).await;
-                failure.into_response(encoding)
+                (failure.into_response(encoding), None)
             }
         };
+        let response = response.map(|body| body.within(until, STALL_TIME_MAX));
         record.finish(&self.0, response)
     }
 }
@@ -96,6 +100,8 @@ struct Asked<'a> {
     head: &'a http::request::Parts,
     connection: &'a Connection,
     encoding: Encoding,
+    /// When long work ends.
+    deadline: Instant,
 }
 
 async fn dispatch<B>(
@@ -119,17 +125,26 @@ where
     }
     let authenticated = authenticate(server, headers, asked.connection).await?;
     record.caller(&authenticated.caller);
-    let Some(Route::Tags { namespace, name }) = &route else {
-        // Also for paths that do not exist, so that nobody learns more than the cluster lets them.
-        paths::authorize(server, &authenticated.caller, method, path).await?;
-        return document(server, route.ok_or_else(Failure::no_such_path)?, asked);
+    let caller = &authenticated.caller;
+    let (namespace, name) = match route {
+        Some(Route::Tags { namespace, name }) => (namespace, name),
+        Some(route) => {
+            if !matches!(*method, Method::GET | Method::HEAD) {
+                return Err(Failure::no_such_method());
+            }
+            paths::authorize(server, caller, method, &route).await?;
+            return document(server, route, asked);
+        }
+        // Nobody is asked about what there is not: strangers could keep the cluster busy with that.
+        None if authenticated.asserted => return Err(Failure::no_such_path()),
+        None => return Err(paths::forbidden(caller, method, path)),
     };
     if query.len() > QUERY_BYTES_MAX {
         return Err(Failure::bad_request(format!("the query is longer than {QUERY_BYTES_MAX} bytes")));
     }
-    let target = Target { namespace: namespace.as_deref(), name: name.as_deref() };
-    let verb = Verb::of(method, &Route::Tags { namespace: namespace.clone(), name: name.clone() }, query);
+    let verb = Verb::of(method, name.is_some(), query);
     record.verb = verb.unwrap_or(Verb::Path);
+    let target = Target { namespace: namespace.as_deref(), name: name.as_deref() };
     tags(server, asked, authenticated, verb, target, body, record).await
 }
 
@@ -157,11 +172,13 @@ where
     if !asserted {
         return Err(Failure::unauthorized("Unauthorized"));
     }
-    let method = method_of(verb)?;
+    let is_watch = is_served(verb)? == Verb::Watch;
     let form = form(discovery::accept(&asked.head.headers))?;
-    let is_watch = verb == Some(Verb::Watch);
-    let place = server.limits.enter(&caller, is_watch).await?;
+    let turn = server.limits.turn(&caller, is_watch).await?;
+    // Before there is a place: a body that comes slowly must not take it from others.
+    let method = &asked.head.method;
     let bytes = if method == Method::DELETE { body::read(body, &asked.head.headers).await? } else { Bytes::new() };
+    let place = server.limits.enter(&caller, is_watch).await?;
     let call = Call {
         server: Arc::clone(server),
         caller,
@@ -170,17 +187,17 @@ where
         encoding: Encoding { gzip: asked.encoding.gzip && !is_watch },
         query: asked.head.uri.query().unwrap_or_default().to_owned(),
         origin: record.origin.clone(),
+        deadline: asked.deadline,
         shutdown: server.shutdown(),
     };
-    let response = tags::handle(call, &method, target.namespace, target.name, bytes).await?;
-    Ok(response.map(|body| body.on_end(move |_| drop(place))))
+    let response = tags::handle(call, method, target.namespace, target.name, bytes).await?;
+    Ok(response.map(|body| body.on_end(move |_| drop((place, turn)))))
 }
 
-/// The method by which tags are asked for; what would change them otherwise is refused.
-fn method_of(verb: Option<Verb>) -> Result<Method> {
+/// What would change tags otherwise than by deleting them is refused.
+fn is_served(verb: Option<Verb>) -> Result<Verb> {
     match verb {
-        Some(Verb::Get | Verb::List | Verb::Watch) => Ok(Method::GET),
-        Some(Verb::Delete | Verb::DeleteCollection) => Ok(Method::DELETE),
+        Some(verb @ (Verb::Get | Verb::List | Verb::Watch | Verb::Delete | Verb::DeleteCollection)) => Ok(verb),
         Some(Verb::Create) => Err(unchangeable("tags are made by pushing an image; they cannot be created here")),
         Some(Verb::Update | Verb::Patch) => {
             Err(unchangeable("tags are made by pushing an image; push again to change one, it cannot be edited here"))
@@ -196,9 +213,6 @@ fn unchangeable(message: &str) -> Failure {
 /// What comes from memory.
 fn document(server: &Server, route: Route<'_>, asked: &Asked<'_>) -> Result<Response<Body>> {
     let (headers, encoding) = (&asked.head.headers, asked.encoding);
-    if !matches!(asked.head.method, Method::GET | Method::HEAD) {
-        return Err(Failure::no_such_method());
-    }
     let documents = &server.documents;
     let document = match route {
         Route::Root => &documents.root,
@@ -237,16 +251,6 @@ fn moved(address: &str) -> Response<Body> {
         response.headers_mut().insert(header::LOCATION, address);
     }
     response
-}
-
-/// The time that a request may take: a client may want less than the most.
-fn time_limit(query: Option<&str>) -> Result<Duration> {
-    let Some(text) = Query::new(query).get("timeout").filter(|text| !text.is_empty()) else {
-        return Ok(REQUEST_TIME_MAX);
-    };
-    let invalid = || Failure::bad_request("invalid timeout specified in the request URL");
-    let wanted = timeout::duration(&text).ok_or_else(invalid)?;
-    Ok(if wanted.is_zero() { REQUEST_TIME_MAX } else { wanted.min(REQUEST_TIME_MAX) })
 }
 
 #[cfg(test)]

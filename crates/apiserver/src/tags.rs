@@ -8,12 +8,14 @@ mod continuation;
 mod delete;
 mod details;
 mod get;
+mod grants;
 mod identity;
 mod list;
 mod look;
 mod name;
 mod object;
 mod options;
+mod pieces;
 mod position;
 mod render;
 mod schema;
@@ -33,12 +35,12 @@ use http::{Method, Response};
 use net::Body;
 
 use crate::call::Call;
-use crate::route::is_watch;
 use crate::status::{Failure, Result};
 
 pub(crate) use schema::schema;
 
 use details::Memory;
+use grants::Grants;
 use options::ListOptions;
 use position::{Origin, Version};
 use watch::Truths;
@@ -61,12 +63,14 @@ pub(crate) struct Shared {
     origin: Origin,
     memory: Memory,
     truths: Truths,
+    grants: Grants,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
         let [.., high, low] = random().to_be_bytes();
-        Self { origin: Origin::new(u16::from_be_bytes([high, low])), memory: Memory::new(), truths: Truths::new() }
+        let origin = Origin::new(u16::from_be_bytes([high, low]));
+        Self { origin, memory: Memory::new(), truths: Truths::new(), grants: Grants::new() }
     }
 
     /// The version of everything as it is now: changes that come after it are larger.
@@ -91,29 +95,21 @@ pub(crate) async fn handle(
     name: Option<&str>,
     body: Bytes,
 ) -> Result<Response<Body>> {
+    if name.is_some_and(|name| !name::is_object_name(name)) {
+        return Err(Failure::bad_request(format!("{:?} cannot be the name of an object", name.unwrap_or_default())));
+    }
     match (method, namespace, name) {
-        (&Method::GET | &Method::HEAD, _, None) => collection_read(call, namespace, None).await,
-        (&Method::GET | &Method::HEAD, Some(namespace), Some(name)) => {
-            if !name::is_object_name(name) {
-                return Err(Failure::bad_request(format!("{name:?} cannot be the name of an object")));
+        (&Method::GET | &Method::HEAD, _, None) => {
+            let options = ListOptions::parse(&call.query, namespace)?;
+            if options.watch {
+                watch::watch(call, namespace, options)
+            } else {
+                list::list(call, namespace, options).await
             }
-            if is_watch(&call.query) {
-                return collection_read(call, Some(namespace), Some(name)).await;
-            }
-            get::get(call, namespace, name).await
         }
-        (&Method::DELETE, Some(namespace), Some(name)) => {
-            if !name::is_object_name(name) {
-                return Err(Failure::bad_request(format!("{name:?} cannot be the name of an object")));
-            }
-            delete::delete(call, namespace, name, &body).await
-        }
+        (&Method::GET | &Method::HEAD, Some(namespace), Some(name)) => get::get(call, namespace, name).await,
+        (&Method::DELETE, Some(namespace), Some(name)) => delete::delete(call, namespace, name, &body).await,
         (&Method::DELETE, Some(namespace), None) => collection::delete(call, namespace, &body).await,
         _ => Err(Failure::method_not_allowed("tags of one namespace can be deleted, not those of all")),
     }
-}
-
-async fn collection_read(call: Call, namespace: Option<&str>, name: Option<&str>) -> Result<Response<Body>> {
-    let options = ListOptions::parse(&call.query, namespace, name)?;
-    if options.watch { watch::watch(call, namespace, options) } else { list::list(call, namespace, options).await }
 }

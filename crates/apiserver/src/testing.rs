@@ -5,6 +5,7 @@
 mod cluster;
 mod proxy;
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -66,6 +67,13 @@ impl Authorizer for Rights {
         let granted = rights.iter().any(|(owner, pattern, right)| owner == user && *right == action && covers(pattern));
         let reason = || format!("{caller} cannot {} {target}", action.as_str());
         Later::Ready(if granted { Decision::Allow } else { Decision::Deny { reason: reason() } })
+    }
+
+    fn grants_stamp(&self, caller: &Caller, _: Option<&str>) -> u64 {
+        let user = caller.name().unwrap_or("system:anonymous");
+        let rights = self.0.lock().unwrap();
+        let own: Vec<_> = rights.iter().filter(|(owner, ..)| owner == user).map(|right| format!("{right:?}")).collect();
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(own)
     }
 }
 

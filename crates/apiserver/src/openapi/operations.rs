@@ -23,8 +23,12 @@ const LIST: [(&str, &str, &str); 10] = [
 const DELETE: [(&str, &str, &str); 4] = [
     ("dryRun", "string", "When \"All\", nothing is deleted."),
     ("gracePeriodSeconds", "integer", "Without meaning here: a tag is gone at once."),
-    ("orphanDependents", "boolean", "Without meaning here: nothing depends on a tag."),
-    ("propagationPolicy", "string", "Without meaning here: nothing depends on a tag."),
+    ("orphanDependents", "boolean", "Must not be true: what depends on a tag is not changed here."),
+    (
+        "propagationPolicy",
+        "string",
+        "Background or Foreground, without a difference: a tag is gone at once. Orphan is refused.",
+    ),
 ];
 /// What a collection is narrowed down by before it is deleted.
 const SELECTION: [&str; 4] = ["continue", "fieldSelector", "labelSelector", "limit"];

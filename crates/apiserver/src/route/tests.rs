@@ -51,32 +51,44 @@ fn paths_and_what_they_mean() {
 }
 
 #[test]
+fn a_route_has_one_path() {
+    const V: &str = "/apis/payload-registry.deckhouse.io/v1alpha1";
+    for path in ["/", "/livez", "/readyz", "/version", "/api", "/apis", V, "/openapi/v2", "/openapi/v3"] {
+        assert_eq!(Route::parse(path).unwrap().path().unwrap(), path);
+    }
+    for path in [format!("/openapi/v3{V}"), "/apis/payload-registry.deckhouse.io".to_owned()] {
+        assert_eq!(Route::parse(&path).unwrap().path().unwrap(), path);
+        assert_eq!(Route::parse(&format!("{path}/").replace('p', "%70")).unwrap().path().unwrap(), path);
+    }
+    assert_eq!(tags(None, None).path(), None);
+}
+
+#[test]
 fn verbs_are_those_of_kubernetes() {
-    let (all, one) = (tags(Some("a"), None), tags(Some("a"), Some("x")));
-    for (method, route, query, expected) in [
-        (Method::GET, &all, "", Some(Verb::List)),
-        (Method::HEAD, &all, "", Some(Verb::List)),
-        (Method::GET, &all, "watch", Some(Verb::Watch)),
-        (Method::GET, &all, "watch=1&limit=5", Some(Verb::Watch)),
-        (Method::GET, &all, "limit=5&watch=true", Some(Verb::Watch)),
-        (Method::GET, &all, "watch=", Some(Verb::Watch)),
-        (Method::GET, &all, "watch=false", Some(Verb::List)),
-        (Method::GET, &all, "watch=FALSE", Some(Verb::List)),
-        (Method::GET, &all, "watch=0", Some(Verb::List)),
-        (Method::GET, &all, "watch=0&watch=1", Some(Verb::List)),
-        (Method::GET, &all, "watcher=1", Some(Verb::List)),
-        (Method::GET, &one, "watch=1", Some(Verb::Watch)),
-        (Method::GET, &one, "watch=0", Some(Verb::Get)),
-        (Method::GET, &all, "%77atch=tru%65", Some(Verb::Watch)),
-        (Method::DELETE, &one, "", Some(Verb::Delete)),
-        (Method::DELETE, &all, "", Some(Verb::DeleteCollection)),
-        (Method::POST, &all, "", Some(Verb::Create)),
-        (Method::PUT, &one, "", Some(Verb::Update)),
-        (Method::PATCH, &one, "", Some(Verb::Patch)),
-        (Method::OPTIONS, &one, "", None),
-        (Method::OPTIONS, &Route::Groups, "", Some(Verb::Path)),
+    let (all, one) = (false, true);
+    for (method, is_named, query, expected) in [
+        (Method::GET, all, "", Some(Verb::List)),
+        (Method::HEAD, all, "", Some(Verb::List)),
+        (Method::GET, all, "watch", Some(Verb::Watch)),
+        (Method::GET, all, "watch=1&limit=5", Some(Verb::Watch)),
+        (Method::GET, all, "limit=5&watch=true", Some(Verb::Watch)),
+        (Method::GET, all, "watch=", Some(Verb::Watch)),
+        (Method::GET, all, "watch=false", Some(Verb::List)),
+        (Method::GET, all, "watch=FALSE", Some(Verb::List)),
+        (Method::GET, all, "watch=0", Some(Verb::List)),
+        (Method::GET, all, "watch=0&watch=1", Some(Verb::List)),
+        (Method::GET, all, "watcher=1", Some(Verb::List)),
+        (Method::GET, one, "watch=1", Some(Verb::Get)),
+        (Method::GET, one, "watch=0", Some(Verb::Get)),
+        (Method::GET, all, "%77atch=tru%65", Some(Verb::Watch)),
+        (Method::DELETE, one, "", Some(Verb::Delete)),
+        (Method::DELETE, all, "", Some(Verb::DeleteCollection)),
+        (Method::POST, all, "", Some(Verb::Create)),
+        (Method::PUT, one, "", Some(Verb::Update)),
+        (Method::PATCH, one, "", Some(Verb::Patch)),
+        (Method::OPTIONS, one, "", None),
     ] {
-        assert_eq!(Verb::of(&method, route, query), expected, "{method} {route:?} {query}");
+        assert_eq!(Verb::of(&method, is_named, query), expected, "{method} {is_named} {query}");
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
 use crate::status::{Failure, Result};
 
 /// After a refusal this much is still read.
@@ -17,8 +17,23 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 /// Reads it; empty is fine.
 ///
 /// # Errors
-/// 413 and 415, 400 when the client does not end it.
-pub(super) async fn read<B>(mut body: Pin<&mut B>, headers: &HeaderMap) -> Result<Bytes>
+/// 413 and 415, 400 when the client does not end it, or not in time.
+pub(super) async fn read<B>(body: Pin<&mut B>, headers: &HeaderMap) -> Result<Bytes>
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+    B::Error: std::fmt::Display + Send,
+{
+    let late = || Err(Failure::bad_request(format!("the body did not arrive within {BODY_TIME_MAX:?}")));
+    let read = tokio::time::timeout(BODY_TIME_MAX, collect(body)).await.unwrap_or_else(|_| late())?;
+    if !read.is_empty() && !is_json(headers) {
+        return Err(Failure::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: application/json",
+        ));
+    }
+    Ok(read)
+}
+
+async fn collect<B>(mut body: Pin<&mut B>) -> Result<Bytes>
 where
     B: hyper::body::Body<Data = Bytes> + Send,
     B::Error: std::fmt::Display + Send,
@@ -35,11 +50,6 @@ where
             return Err(too_large());
         }
         read.extend_from_slice(&data);
-    }
-    if !read.is_empty() && !is_json(headers) {
-        return Err(Failure::unsupported_media_type(
-            "the body of the request was in an unknown format - accepted media types include: application/json",
-        ));
     }
     Ok(read.freeze())
 }

@@ -1,9 +1,12 @@
 use std::sync::atomic::Ordering;
 
 use http::{Method, StatusCode, header};
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 
-use crate::testing::{Answer, FrontProxy, World};
+use crate::limits::{BODY_BYTES_MAX, REQUEST_TIME_MAX};
+use crate::testing::{Answer, FrontProxy, World, read, until};
 
 const VERSION: &str = "/apis/payload-registry.deckhouse.io/v1alpha1";
 const TAGS: &str = "/apis/payload-registry.deckhouse.io/v1alpha1/namespaces/project-1/payloadrepositorytags";
@@ -78,9 +81,110 @@ async fn paths_are_the_clusters_to_allow() {
     let asked = world.cluster.reviews();
     let about = json!({ "path": VERSION, "verb": "get" });
     assert!(asked.iter().any(|spec| spec["user"] == "alice" && spec["nonResourceAttributes"] == about), "{asked:?}");
-    refused(&world.get("nobody", "/nowhere").await, 403, "Forbidden");
+    let asked = asked.len();
+    refused(&world.get("nobody", "/nowhere").await, 404, "NotFound");
     refused(&world.get("alice", "/nowhere").await, 404, "NotFound");
     refused(&world.ask("alice", Method::POST, "/apis", &[], "{}").await, 405, "MethodNotAllowed");
+    assert_eq!(world.cluster.reviews().len(), asked, "nobody is asked about what there is not");
+}
+
+/// Whoever can reach the port must not keep the cluster busy.
+#[tokio::test]
+async fn strangers_cause_one_question_per_path() {
+    let world = World::start(&["project-1"]).await;
+    for number in 0..50 {
+        refused(&world.direct(Method::GET, &format!("/x{number}"), &[]).await, 403, "Forbidden");
+        let method = Method::from_bytes(format!("M{number}").as_bytes()).unwrap();
+        refused(&world.direct(method, "/apis", &[]).await, 405, "MethodNotAllowed");
+    }
+    assert!(world.cluster.reviews().is_empty());
+    for path in ["/apis", "/apis/", "/%61pis", "/a%70is/", "/apis?x=1"] {
+        assert_eq!(world.direct(Method::GET, path, &[]).await.status, StatusCode::OK, "{path}");
+    }
+    let asked = world.cluster.reviews();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0]["nonResourceAttributes"], json!({ "path": "/apis", "verb": "get" }));
+}
+
+fn running(world: &World) -> String {
+    let mut text = String::new();
+    world.server.figures(&mut text);
+    let line = text.lines().find_map(|line| line.strip_prefix("homeport_api_limited_requests{state=\"running\"} "));
+    line.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn one_caller_leaves_room_for_others() {
+    let world = World::start(&["project-1"]).await;
+    tokio::time::pause();
+    let open = |user: &'static str, path: String| {
+        let world = &world;
+        async move { world.open(user, Method::GET, &path, &[], "").await }
+    };
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(open("alice", TAGS.to_owned()).await);
+    }
+    assert_eq!(running(&world), "16");
+    let refused_one = world.get("alice", TAGS).await;
+    refused(&refused_one, 429, "TooManyRequests");
+    assert!(!refused_one.header(header::RETRY_AFTER).is_empty());
+    assert_eq!(world.get("bob", TAGS).await.status, StatusCode::OK);
+    for _ in 0..200 {
+        let watch = open("alice", format!("{TAGS}?watch=1")).await;
+        assert_eq!(watch.status(), StatusCode::OK);
+        held.push(watch);
+    }
+    refused(&world.get("alice", &format!("{TAGS}?watch=1")).await, 429, "TooManyRequests");
+    assert_eq!(open("bob", format!("{TAGS}?watch=1")).await.status(), StatusCode::OK);
+    let masters = [("x-remote-group", "system:masters")];
+    for _ in 0..17 {
+        held.push(world.open("admin", Method::GET, TAGS, &masters, "").await);
+    }
+    assert!(held.iter().all(|answer| answer.status() == StatusCode::OK));
+    held.clear();
+    assert_eq!((running(&world).as_str(), world.get("alice", TAGS).await.status), ("0", StatusCode::OK));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_takes_no_place() {
+    let world = World::start(&["project-1"]).await;
+    tokio::time::pause();
+    let endless = futures_util::stream::pending::<std::io::Result<hyper::body::Frame<bytes::Bytes>>>();
+    let request = http::Request::delete(format!("{TAGS}/nb2hi4a")).header("authorization", "Bearer alice");
+    let request = request.body(http_body_util::StreamBody::new(endless)).unwrap();
+    let connection = net::Connection::detached(net::Peer::Unix("/x".into()));
+    let mut answering = std::pin::pin!(world.server.answer(request, &connection));
+    assert!(futures_util::poll!(&mut answering).is_pending());
+    assert_eq!(running(&world), "0");
+    let begun = tokio::time::Instant::now();
+    refused(&read(answering.await).await, 400, "BadRequest");
+    assert!(begun.elapsed() < REQUEST_TIME_MAX / 2);
+}
+
+/// A client of HTTP/2 that takes answers and reads nothing of them.
+#[tokio::test]
+async fn answers_that_nobody_takes_give_their_places_back() {
+    let world = World::start(&["project-1"]).await;
+    let listener = net::Listener::bind_tcp("127.0.0.1:0", 16).await.unwrap();
+    let address = listener.local_addrs()[0];
+    let settings = net::ServeSettings { h2c: true, ..net::ServeSettings::new() };
+    let handler = std::sync::Arc::new(world.server.clone());
+    tokio::spawn(net::serve(listener, None, handler, settings, std::future::pending()));
+    let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let opened = builder.initial_stream_window_size(0).handshake(TokioIo::new(socket)).await;
+    let (mut client, connection) = opened.unwrap();
+    tokio::spawn(connection);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let request = http::Request::get(format!("http://x{TAGS}?timeout=3s")).header("authorization", "Bearer alice");
+        let asked = client.send_request(request.body(Empty::<bytes::Bytes>::new()).unwrap());
+        held.push(asked.await.unwrap());
+    }
+    assert!(held.iter().all(|answer| answer.status() == StatusCode::OK));
+    assert_eq!(running(&world), "4");
+    until("the places", || running(&world) == "0").await;
 }
 
 /// As `kube-aggregator` 1.34 asks, and what it needs to find.
@@ -142,7 +246,7 @@ async fn tags_are_not_made_here() {
 async fn what_is_too_large_or_of_the_wrong_kind_is_refused() {
     let world = World::start(&["project-1"]).await;
     refused(&world.get("alice", &format!("{TAGS}?fieldSelector={}", "x".repeat(16 * 1024))).await, 400, "BadRequest");
-    let large = world.delete("alice", &format!("{TAGS}/nb2hi4a"), &"x".repeat(1024 * 1024 + 1)).await;
+    let large = world.delete("alice", &format!("{TAGS}/nb2hi4a"), &"x".repeat(BODY_BYTES_MAX + 1)).await;
     refused(&large, 413, "RequestEntityTooLarge");
     let yaml = [("content-type", "application/yaml")];
     let answer = world.ask("alice", Method::DELETE, &format!("{TAGS}/nb2hi4a"), &yaml, "kind: DeleteOptions").await;

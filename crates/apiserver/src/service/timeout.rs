@@ -1,54 +1,24 @@
-//! How long an answer may take until its last byte.
+//! How long a request may take.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::Stream;
-use http::Response;
-use hyper::body::Body as _;
-use net::Body;
-use tokio::time::{Sleep, sleep_until};
+use oci::Query;
 
-/// Cuts a streamed answer that is not out by then. Whole ones are bounded by what a stalled client may take.
-pub(super) fn limit(response: Response<Body>, until: Instant) -> Response<Body> {
-    if response.body().length().is_some() {
-        return response;
-    }
-    response.map(|body| Body::stream(Limited { body, sleep: Box::pin(sleep_until(until.into())) }, None))
-}
+use crate::limits::REQUEST_TIME_MAX;
+use crate::status::{Failure, Result};
 
-struct Limited {
-    body: Body,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Stream for Limited {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if self.sleep.as_mut().poll(cx).is_ready() {
-                let text = "the answer was not taken within the time of a request";
-                return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, text))));
-            }
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                // Our own bodies have no trailers.
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(Some(Ok(data))),
-                    Err(_) => continue,
-                },
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
-        }
-    }
+/// The time that a request may take: a client may want less than the most.
+pub(super) fn limit(query: Option<&str>) -> Result<Duration> {
+    let Some(text) = Query::new(query).get("timeout").filter(|text| !text.is_empty()) else {
+        return Ok(REQUEST_TIME_MAX);
+    };
+    let invalid = || Failure::bad_request("invalid timeout specified in the request URL");
+    let wanted = duration(&text).ok_or_else(invalid)?;
+    Ok(if wanted.is_zero() { REQUEST_TIME_MAX } else { wanted.min(REQUEST_TIME_MAX) })
 }
 
 /// Reads a duration as Go writes it, such as `32s` or `1m30s`; `None` for what is none or is negative.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 7] =
         [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     if text == "0" {
@@ -70,29 +40,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{StreamExt, stream};
-    use http_body_util::BodyExt;
-
     use super::*;
-
-    #[tokio::test]
-    async fn what_is_not_out_in_time_is_cut() {
-        let endless = stream::once(async { Ok(Bytes::from_static(b"[")) }).chain(stream::pending());
-        let response = limit(Response::new(Body::stream(endless, None)), Instant::now() + Duration::from_millis(20));
-        let mut body = response.into_body().into_data_stream();
-        assert_eq!(body.next().await.unwrap().unwrap(), "[");
-        assert_eq!(body.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert!(body.next().await.is_none());
-        let whole = limit(Response::new(Body::full("x")), Instant::now());
-        assert_eq!(whole.into_body().collect().await.unwrap().to_bytes(), "x");
-    }
-
-    #[tokio::test]
-    async fn what_is_out_in_time_is_whole() {
-        let chunks = stream::iter(["[", "]"].map(|text| Ok(Bytes::from_static(text.as_bytes()))));
-        let response = limit(Response::new(Body::stream(chunks, None)), Instant::now() + Duration::from_secs(60));
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "[]");
-    }
 
     #[test]
     fn durations_are_read_as_go_writes_them() {

@@ -1,7 +1,6 @@
 //! Deleting many tags of a namespace.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use access::Action;
 use http::{Response, StatusCode};
@@ -9,7 +8,7 @@ use net::Body;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::delete::{Remover, check, check_switches};
+use super::delete::{Meant, Remover, check, check_switches};
 use super::look;
 use super::options::{DeleteOptions, ListOptions, Match};
 use super::view::View;
@@ -20,31 +19,27 @@ use crate::status::{self, Failure, Result};
 
 /// Tags that are removed at the same time.
 const TOGETHER: usize = 64;
-/// Shorter than any request may take, so that the client is told how far it came.
-const TIME_MAX: Duration = Duration::from_secs(50);
 
 /// Deletes what is selected of what the caller sees.
 ///
 /// # Errors
 /// 403 when some of it may not be deleted by the caller (the rest is); 504 when there is no time left, with the number of
-/// those that are gone.
+/// those that are gone; 405 and 503 only when there is something to delete: the end of a namespace that has no tags must not
+/// depend on the registry.
 pub(crate) async fn delete(call: Call, namespace: &str, body: &[u8]) -> Result<Response<Body>> {
     let deletion = DeleteOptions::parse(&call.query, body)?;
-    let options = ListOptions::parse(&call.query, Some(namespace), None)?;
+    let options = ListOptions::parse(&call.query, Some(namespace))?;
     if options.version_match == Some(Match::Exact) || options.proceed.is_some() {
         return Err(Failure::bad_request(
             "deletecollection takes selectors and limit, no continue and no exact version",
         ));
     }
     let view = View { server: Arc::clone(&call.server), caller: call.caller };
-    if let Some(space) = view.namespace(namespace).await? {
-        check_switches(&view, &space)?;
-    }
     let walk = Walk::new(view.clone(), Arc::new(options.selectors), Some(namespace), None);
     let remover = Remover::new(&view, call.origin);
     let limit = options.limit.unwrap_or(usize::MAX);
     let mut run = Run { view, remover, deletion, gone: 0, kept: 0, allowed: None };
-    run.all(walk, limit, Instant::now() + TIME_MAX).await?;
+    run.all(walk, limit, call.deadline).await?;
     if run.kept > 0 {
         let message = format!("{} tags were deleted, {} others you may see but not delete", run.gone, run.kept);
         return Err(Failure::forbidden(message));
@@ -83,16 +78,21 @@ impl Run {
     async fn some(&mut self, entries: Vec<Entry>) -> Result<()> {
         let mut removals = JoinSet::new();
         for entry in entries {
-            if !self.is_allowed(&entry).await? {
+            let is_allowed = self.is_allowed(&entry).await?;
+            let switches = check_switches(&self.view, &entry.space);
+            // A selector may name what is not there.
+            if (!is_allowed || switches.is_err()) && look::state(&self.view, &entry).await?.is_none() {
+                continue;
+            }
+            if !is_allowed {
                 self.kept += 1;
                 continue;
             }
-            if self.deletion.uid.is_some() || self.deletion.version.is_some() {
-                check(&self.deletion, &entry, look::state(&self.view, &entry).await?.as_ref())?;
-            }
+            switches?;
+            let meant = self.check(&entry).await?;
             if !self.deletion.dry_run {
                 let remover = self.remover.clone();
-                removals.spawn(async move { remover.remove(entry).await });
+                removals.spawn(async move { remover.remove(entry, meant).await });
             }
         }
         while let Some(done) = removals.join_next().await {
@@ -100,6 +100,13 @@ impl Run {
             self.gone += usize::from(removed);
         }
         Ok(())
+    }
+
+    async fn check(&self, entry: &Entry) -> Result<Meant> {
+        if self.deletion.uid.is_none() && self.deletion.version.is_none() {
+            return Ok(Meant::Any);
+        }
+        check(&self.deletion, entry, look::state(&self.view, entry).await?.as_ref())
     }
 
     async fn is_allowed(&mut self, entry: &Entry) -> Result<bool> {

@@ -90,7 +90,11 @@ impl Continuation {
 fn read(text: &str) -> Option<Token> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok().filter(|_| text.len() <= TOKEN_MAX)?;
     let token: Token = serde_json::from_slice(&bytes).ok()?;
-    let sound = token.v == VERSION && RepoName::parse(&token.repo).is_ok() && Tag::parse(&token.tag).is_ok();
+    // A repository without a path below its namespace is nobody's to see.
+    let sound = token.v == VERSION
+        && token.repo.contains('/')
+        && RepoName::parse(&token.repo).is_ok()
+        && Tag::parse(&token.tag).is_ok();
     sound.then_some(token)
 }
 
@@ -152,6 +156,7 @@ mod tests {
             json("null"),
             json(r#"{"v":"meta.k8s.io/v1","rv":5,"start":"a/b\u0000"}"#),
             Continuation { repo: "../x".to_owned(), ..token(1000) }.encode(&mark),
+            Continuation { repo: "shop".to_owned(), ..token(1000) }.encode(&mark),
             Continuation { tag: String::new(), ..token(1000) }.encode(&mark),
             "A".repeat(100_000),
         ];
@@ -163,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_come_back(repo in "[a-z]{1,40}(/[a-z]{1,40}){0,4}", tag in "[A-Za-z0-9_]{1,128}", seconds in 301..1u64 << 32) {
+        fn tokens_come_back(repo in "[a-z]{1,40}(/[a-z]{1,40}){1,4}", tag in "[A-Za-z0-9_]{1,128}", seconds in 301..1u64 << 32) {
             let whole = Continuation { version: Version::of_now(micros(at(seconds))), repo, tag };
             let text = whole.encode("m");
             prop_assert_eq!(Continuation::decode(&text, "m", at(seconds)).unwrap(), whole);

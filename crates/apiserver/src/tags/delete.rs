@@ -43,12 +43,13 @@ pub(crate) async fn delete(call: Call, namespace: &str, name: &str, body: &[u8])
     if let Some(reason) = refusal {
         return Err(if state.is_some() { Failure::forbidden_tag(name, &reason) } else { missing() });
     }
-    check_switches(&view, &entry.space)?;
-    check(&options, &entry, state.as_ref())?;
+    // What is not there needs no leave to be deleted.
+    check_switches(&view, &entry.space).map_err(|refused| if state.is_some() { refused } else { missing() })?;
+    let meant = check(&options, &entry, state.as_ref())?;
     let uid = state.map(|state| entry.identity().uid(&entry.space.uid, state.created).to_string());
     if options.dry_run {
         state.ok_or_else(missing)?;
-    } else if !Remover::new(&view, call.origin).remove(entry).await? {
+    } else if !Remover::new(&view, call.origin).remove(entry, meant).await? {
         return Err(missing());
     }
     Ok(respond::json(StatusCode::OK, &status::success(Some(name), uid.as_deref()), call.encoding))
@@ -71,12 +72,26 @@ pub(crate) fn check_switches(view: &View, space: &Living) -> Result<()> {
     Ok(())
 }
 
+/// What of a tag is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// Whatever it is.
+    Any,
+    /// The tag as long as it is this.
+    Only(Digest),
+    /// There is none as it is meant.
+    Nothing,
+}
+
 /// Whether the tag is the one that is meant.
 ///
 /// # Errors
 /// 409.
-pub(crate) fn check(options: &DeleteOptions, entry: &Entry, state: Option<&TagState>) -> Result<()> {
-    let Some(state) = state else { return Ok(()) };
+pub(crate) fn check(options: &DeleteOptions, entry: &Entry, state: Option<&TagState>) -> Result<Meant> {
+    if options.uid.is_none() && options.version.is_none() {
+        return Ok(Meant::Any);
+    }
+    let Some(state) = state else { return Ok(Meant::Nothing) };
     let uid = entry.identity().uid(&entry.space.uid, state.created).to_string();
     let version = Version::of_object(state.pushed, &state.digest).to_string();
     for (wanted, there, what, happened) in [
@@ -91,7 +106,7 @@ pub(crate) fn check(options: &DeleteOptions, entry: &Entry, state: Option<&TagSt
             return Err(Failure::conflict(&entry.identity().name(), &why));
         }
     }
-    Ok(())
+    Ok(Meant::Only(state.digest))
 }
 
 /// Removes tags, and writes down that it did.
@@ -109,21 +124,29 @@ impl Remover {
     /// Removes a tag, also when nobody waits for it any more; false when there was none.
     ///
     /// # Errors
-    /// Those of storage.
-    pub(crate) async fn remove(&self, entry: Entry) -> Result<bool> {
+    /// 409 when it has become something else, and those of storage.
+    pub(crate) async fn remove(&self, entry: Entry, meant: Meant) -> Result<bool> {
         let this = self.clone();
-        let work = tokio::spawn(async move { this.remove_here(&entry).await });
+        let work = tokio::spawn(async move { this.remove_here(&entry, meant).await });
         work.await.map_err(|error| Failure::internal(error.to_string()))?
     }
 
-    async fn remove_here(&self, entry: &Entry) -> Result<bool> {
+    async fn remove_here(&self, entry: &Entry, meant: Meant) -> Result<bool> {
         let (Ok(repo), Ok(tag)) = (RepoName::parse(&entry.repo), Tag::parse(&entry.tag)) else { return Ok(false) };
-        match self.view.store().tag_delete(repo, tag).await {
+        let only = match &meant {
+            Meant::Any => None,
+            Meant::Only(digest) => Some(digest),
+            Meant::Nothing => return Ok(false),
+        };
+        match self.view.store().tag_delete(repo, tag, only).await {
             Ok(was) => {
                 self.audit(entry, was.as_ref());
                 Ok(true)
             }
             Err(content::Error::ManifestUnknown) => Ok(false),
+            Err(content::Error::Changed) => {
+                Err(Failure::conflict(&entry.identity().name(), "the tag was pushed again meanwhile"))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -7,24 +7,35 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use oci::Digest;
+use content::Store;
+use oci::{Digest, Kind, Manifest, RepoName};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use super::view::View;
-use crate::status::Result;
+use crate::status::{Failure, Result};
 
 /// Platforms, layers, and labels or annotations that are shown; of a longer list the first ones.
 const PLATFORMS_MAX: usize = 100;
 const LAYERS_MAX: usize = 200;
 const LABELS_MAX: usize = 64;
-/// Longest label, annotation or other text that is shown.
+/// Longest label or annotation that is shown, with its key.
 const TEXT_MAX: usize = 1024;
+/// Labels and annotations of an object together, as JSON has them.
+const TEXTS_MAX: usize = 16 << 10;
+/// Longest media type and other word that is shown (RFC 6838 allows 127 on both sides of the slash).
+const WORD_MAX: usize = 255;
 /// Memory for what is remembered.
 const CACHE_BYTES: u64 = 8 << 20;
 const CACHE_ENTRIES: usize = 8_000;
+/// What is missing in a repository may come, and its details are looked at again after this time.
+const INCOMPLETE_LIFE: Duration = Duration::from_secs(5);
+/// Indexes whose images are looked at the same time.
+const INDEXES_AT_ONCE: usize = 16;
 
 /// Part of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -89,7 +100,7 @@ pub(crate) struct Platform {
 }
 
 /// How much is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Depth {
     /// Enough for a line of a table: the configuration of the image is not read.
     Line,
@@ -97,29 +108,53 @@ pub(crate) enum Depth {
     Whole,
 }
 
+/// What is remembered of that which was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Everything,
+    /// What is read only once in a while should not push out what is read all the time, unless it was much work.
+    Costly,
+}
+
 #[derive(Clone)]
 struct Known {
-    depth: Depth,
     details: Arc<Details>,
+    /// None stands for ever.
+    until: Option<Instant>,
+}
+
+impl Known {
+    fn new((details, is_final): (Details, bool)) -> Self {
+        let until = (!is_final).then(|| Instant::now() + INCOMPLETE_LIFE);
+        Self { details: Arc::new(details), until }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
 }
 
 #[derive(Clone)]
 struct Weight;
 
-type Key = (Arc<str>, Digest);
+type Key = (Arc<str>, Digest, Depth);
 
 impl Weighter<Key, Known> for Weight {
-    fn weight(&self, (repo, _): &Key, known: &Known) -> u64 {
+    fn weight(&self, (repo, ..): &Key, known: &Known) -> u64 {
         (repo.len() + known.details.bytes()) as u64
     }
 }
 
 /// What was told lately. By repository: what one may see of an image need not be in another one.
-pub(crate) struct Memory(Cache<Key, Known, Weight>);
+pub(crate) struct Memory {
+    known: Cache<Key, Known, Weight>,
+    indexes: Semaphore,
+}
 
 impl Memory {
     pub(crate) fn new() -> Self {
-        Self(Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight))
+        let known = Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, Weight);
+        Self { known, indexes: Semaphore::new(INDEXES_AT_ONCE) }
     }
 
     /// The details of a manifest of a repository; a damaged or missing one has a problem.
@@ -128,22 +163,72 @@ impl Memory {
     /// Those of storage.
     pub(crate) async fn details(
         &self,
-        view: &View,
+        store: &Store,
         repo: &Arc<str>,
         digest: Digest,
         depth: Depth,
+        keep: Keep,
     ) -> Result<Arc<Details>> {
-        let key = (Arc::clone(repo), digest);
-        if let Some(known) = self.0.get(&key).filter(|known| known.depth >= depth) {
-            return Ok(known.details);
+        let key = (Arc::clone(repo), digest, depth);
+        if let Some(details) = self.fresh(&key) {
+            return Ok(details);
         }
-        let (details, is_final) = read::details(view.store(), repo, digest, depth).await?;
-        let details = Arc::new(details);
-        if is_final {
-            self.0.insert(key, Known { depth, details: Arc::clone(&details) });
+        // Who knows everything knows enough for a line.
+        if depth == Depth::Line
+            && let Some(details) = self.fresh(&(Arc::clone(repo), digest, Depth::Whole))
+        {
+            return Ok(details);
         }
-        Ok(details)
+        let name = RepoName::parse(repo).map_err(|error| Failure::internal(error.to_string()))?;
+        match read::manifest(store, name, digest).await? {
+            None => Ok(Arc::new(read::missing())),
+            Some((manifest, bytes)) if manifest.kind == Kind::Index => {
+                let root = Root { name, digest, manifest: &manifest, bytes };
+                self.index(store, key, root).await
+            }
+            Some((manifest, bytes)) => {
+                let root = Root { name, digest, manifest: &manifest, bytes };
+                let known = Known::new(read::image(store, root, depth).await?);
+                let details = Arc::clone(&known.details);
+                if keep == Keep::Everything {
+                    self.known.insert(key, known);
+                }
+                Ok(details)
+            }
+        }
     }
+
+    /// The details of an index: for all who ask at the same time once.
+    async fn index(&self, store: &Store, key: Key, root: Root<'_>) -> Result<Arc<Details>> {
+        loop {
+            match self.known.get_value_or_guard_async(&key).await {
+                Ok(known) if known.is_fresh() => return Ok(known.details),
+                Ok(_) => drop(self.known.remove_if(&key, |known| !known.is_fresh())),
+                Err(guard) => {
+                    let turn = self.indexes.acquire().await;
+                    let known = Known::new(read::index(store, root).await?);
+                    drop(turn);
+                    let details = Arc::clone(&known.details);
+                    // Refused when it was removed meanwhile: the next one makes it again.
+                    let _ = guard.insert(known);
+                    return Ok(details);
+                }
+            }
+        }
+    }
+
+    fn fresh(&self, key: &Key) -> Option<Arc<Details>> {
+        self.known.get(key).filter(Known::is_fresh).map(|known| known.details)
+    }
+}
+
+/// A manifest that was read.
+#[derive(Clone, Copy)]
+struct Root<'a> {
+    name: RepoName<'a>,
+    digest: Digest,
+    manifest: &'a Manifest,
+    bytes: u64,
 }
 
 impl Details {

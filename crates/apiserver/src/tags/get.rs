@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 use net::Body;
 use oci::RepoName;
 
+use super::details::Keep;
 use super::look;
 use super::name::{self, Decoded};
 use super::render::{Renderer, Style};
@@ -31,7 +32,7 @@ pub(crate) async fn get(call: Call, namespace: &str, name: &str) -> Result<Respo
         return Err(missing());
     }
     let entry = look::entry(Arc::new(space), &repo, &tag);
-    let found = look::one(&view, entry, style.depth()).await?.ok_or_else(missing)?;
+    let found = look::one(&view, entry, style.depth(), Keep::Everything).await?.ok_or_else(missing)?;
     let renderer = Renderer { style, host: (view.server.parts.host)() };
-    Ok(respond::json(StatusCode::OK, &renderer.single(&found), call.encoding))
+    Ok(respond::json(StatusCode::OK, &renderer.single(&found, true), call.encoding))
 }

@@ -5,26 +5,26 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::stream::{iter, unfold};
+use futures_util::{Stream, StreamExt};
 use http::{Response, StatusCode};
 use net::Body;
-use tokio::task::JoinSet;
 
 use super::continuation::Continuation;
-use super::look;
 use super::options::{ListOptions, Match};
+use super::pieces::{Pieces, Shape};
+use super::position::Version;
 use super::render::{Renderer, Style};
 use super::view::View;
 use super::walk::{Start, Walk};
 use crate::call::Call;
-use crate::respond;
+use crate::respond::{self, Encoding};
 use crate::status::{Failure, Result};
 
 /// Most tags of a page. A client that asks for more gets these, and goes on.
 const PAGE_MAX: usize = 1_000;
-/// Tags that are looked at together. Two such pieces are in memory for a list.
-const PIECE: usize = 256;
+/// A page ends early when it has so much text.
+const PAGE_TEXT_MAX: usize = 4 << 20;
 
 /// # Errors
 /// What the client is told.
@@ -36,90 +36,92 @@ pub(crate) async fn list(call: Call, namespace: Option<&str>, options: ListOptio
     let server = Arc::clone(&call.server);
     let proceed = options.proceed.as_deref();
     let proceed = proceed.map(|text| Continuation::decode(text, &options.mark, SystemTime::now())).transpose()?;
+    let view = View { server: Arc::clone(&server), caller: call.caller };
     // Before anything is read: what changes meanwhile is newer.
     let here = server.tags.here(&server.parts.store);
+    server.tags.grants.look(&view, namespace);
     let version = proceed.as_ref().map_or(here, |proceed| proceed.version);
     let start = proceed.map(|proceed| Start { repo: proceed.repo.into(), tag: proceed.tag.into() });
     let renderer = Renderer { style, host: (server.parts.host)() };
-    let view = View { server, caller: call.caller };
-    let mut walk = Walk::new(view.clone(), Arc::new(options.selectors), namespace, start);
-    let Some(limit) = options.limit.map(|limit| limit.min(PAGE_MAX)) else {
-        let first = walk.next(PIECE).await?;
-        let is_last = first.len() < PIECE;
-        let mut text = renderer.head(version, None);
-        let found = look::all(&view, first, style.depth()).await?;
-        let is_empty = found.is_empty();
-        renderer.items(&found, true, &mut text);
-        if is_last {
-            text.extend_from_slice(renderer.tail());
-            return Ok(respond::document(StatusCode::OK, "application/json", text, call.encoding));
-        }
-        let work = Work { view, walk, renderer, is_empty };
-        return Ok(respond::stream(pieces(text, work), call.encoding));
-    };
-    // One more than asked for tells whether there are more.
-    let mut entries = walk.next(limit + 1).await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let last = entries.last().filter(|_| more);
-    let proceed = last.map(|last| Continuation { version, repo: last.repo.to_string(), tag: last.tag.to_string() });
-    let token = proceed.map(|proceed| proceed.encode(&options.mark));
-    let found = look::all(&view, entries, style.depth()).await?;
-    let mut text = renderer.head(version, token.as_deref());
-    renderer.items(&found, true, &mut text);
-    text.extend_from_slice(renderer.tail());
-    Ok(respond::document(StatusCode::OK, "application/json", text, call.encoding))
+    let walk = Walk::new(view.clone(), Arc::new(options.selectors), namespace, start);
+    let limit = options.limit.map(|limit| limit.min(PAGE_MAX));
+    let pieces = Pieces::new(view, renderer.clone(), walk, Shape::Item, limit.unwrap_or(usize::MAX));
+    let list = List { renderer, version, pieces };
+    if limit.is_some() { list.page(&options.mark, call.encoding).await } else { list.whole(call.encoding).await }
 }
 
-/// What is left of a list.
-struct Work {
-    view: View,
-    walk: Walk,
+struct List {
     renderer: Renderer,
-    /// No item was written yet.
-    is_empty: bool,
+    version: Version,
+    pieces: Pieces,
 }
 
-impl Work {
-    /// The next piece of text, and the rest unless it was the last one.
-    async fn piece(mut self) -> Result<(Vec<u8>, Option<Self>)> {
-        let entries = self.walk.next(PIECE).await?;
-        let is_last = entries.len() < PIECE;
-        let found = look::all(&self.view, entries, self.renderer.style.depth()).await?;
-        let mut text = Vec::new();
-        self.renderer.items(&found, self.is_empty, &mut text);
-        self.is_empty &= found.is_empty();
-        if is_last {
-            text.extend_from_slice(self.renderer.tail());
-            return Ok((text, None));
+impl List {
+    async fn page(mut self, mark: &str, encoding: Encoding) -> Result<Response<Body>> {
+        let (mut texts, mut size, mut last) = (vec![Vec::new()], 0, None);
+        while size < PAGE_TEXT_MAX
+            && let Some(piece) = self.pieces.next().await?
+        {
+            let text = unseparated(piece.text, size == 0);
+            size += text.len();
+            last = piece.last;
+            texts.push(text);
         }
-        Ok((text, Some(self)))
+        let last = if self.pieces.into_more().await? { last } else { None };
+        let version = self.version;
+        let proceed = last.map(|last| Continuation { version, repo: last.repo.to_string(), tag: last.tag.into() });
+        let token = proceed.map(|proceed| proceed.encode(mark));
+        texts[0] = self.renderer.head(version, token.as_deref());
+        texts.push(self.renderer.tail().to_vec());
+        if size <= PAGE_TEXT_MAX / 16 {
+            return Ok(respond::document(StatusCode::OK, "application/json", texts.concat(), encoding));
+        }
+        // Each piece goes when it is sent.
+        Ok(respond::stream(iter(texts).map(|text| Ok(Bytes::from(text))), encoding))
+    }
+
+    async fn whole(mut self, encoding: Encoding) -> Result<Response<Body>> {
+        let mut text = self.renderer.head(self.version, None);
+        // While nothing was sent yet a failure is an answer of its own.
+        let piece = self.pieces.next().await?.unwrap_or_default();
+        let is_empty = piece.count == 0;
+        text.extend(unseparated(piece.text, true));
+        if self.pieces.is_done() {
+            text.extend_from_slice(self.renderer.tail());
+            return Ok(respond::document(StatusCode::OK, "application/json", text, encoding));
+        }
+        Ok(respond::stream(self.rest(text, is_empty), encoding))
+    }
+
+    /// The text that is there, and then the pieces. When the client goes away the work ends.
+    fn rest(self, first: Vec<u8>, is_empty: bool) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        unfold((Some(first), Some(self), is_empty), |(ready, list, is_empty)| async move {
+            if let Some(text) = ready {
+                return Some((Ok(text.into()), (None, list, is_empty)));
+            }
+            let mut list = list?;
+            match list.pieces.next().await {
+                Ok(Some(piece)) => {
+                    let now_empty = is_empty && piece.count == 0;
+                    let text = unseparated(piece.text, is_empty);
+                    Some((Ok(text.into()), (None, Some(list), now_empty)))
+                }
+                Ok(None) => Some((Ok(Bytes::from_static(list.renderer.tail())), (None, None, false))),
+                Err(failure) => {
+                    // The status is long out: the client sees that the list is cut off.
+                    let cause = failure.cause().unwrap_or(failure.reason());
+                    tracing::error!(cause, "a list of tags was cut off");
+                    Some((Err(io::Error::other(failure.reason())), (None, None, false)))
+                }
+            }
+        })
     }
 }
 
-/// The text that is there, and then the pieces; the next one is made while the last one is on its way. When the client goes
-/// away the work ends.
-fn pieces(first: Vec<u8>, work: Work) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let mut task = JoinSet::new();
-    task.spawn(Box::pin(work.piece()));
-    unfold((Some(first), task), |(ready, mut task)| async move {
-        if let Some(text) = ready {
-            return Some((Ok(text.into()), (None, task)));
-        }
-        let done = task.join_next().await?.map_err(|error| Failure::internal(error.to_string()));
-        match done.and_then(|result| result) {
-            Ok((text, rest)) => {
-                if let Some(rest) = rest {
-                    task.spawn(Box::pin(rest.piece()));
-                }
-                Some((Ok(text.into()), (None, task)))
-            }
-            Err(failure) => {
-                // The status is long out: the client sees that the list is cut off.
-                let cause = failure.cause().unwrap_or(failure.reason());
-                tracing::error!(cause, "a list of tags was cut off");
-                Some((Err(io::Error::other(failure.reason())), (None, task)))
-            }
-        }
-    })
+/// The items; nothing stands before the first one of a list.
+fn unseparated(mut text: Vec<u8>, first: bool) -> Vec<u8> {
+    if first && !text.is_empty() {
+        text.remove(0);
+    }
+    text
 }

@@ -75,11 +75,11 @@ pub(crate) struct ListOptions {
 }
 
 impl ListOptions {
-    /// Reads the parameters of a request for a collection, or for one of its objects when `name` is given.
+    /// Reads the parameters of a request for a collection.
     ///
     /// # Errors
     /// 400 for what cannot be read and for what excludes each other.
-    pub(crate) fn parse(query: &str, namespace: Option<&str>, name: Option<&str>) -> Result<Self> {
+    pub(crate) fn parse(query: &str, namespace: Option<&str>) -> Result<Self> {
         let query = Query::new(Some(query));
         if query.is_too_long() {
             return Err(Failure::bad_request("the query has too many parameters"));
@@ -88,7 +88,7 @@ impl ListOptions {
         let (fields, labels) =
             (query.get("fieldSelector").unwrap_or_default(), query.get("labelSelector").unwrap_or_default());
         let options = Self {
-            selectors: selectors(&fields, &labels, name)?,
+            selectors: selectors(&fields, &labels)?,
             mark: continuation::mark(namespace, &fields, &labels),
             watch: flag(query, "watch").unwrap_or_default(),
             bookmarks: flag(query, "allowWatchBookmarks").unwrap_or_default(),
@@ -143,17 +143,10 @@ impl ListOptions {
     }
 }
 
-fn selectors(fields: &str, labels: &str, name: Option<&str>) -> Result<Selectors> {
-    let mut fields = FieldSelector::parse(fields).map_err(Failure::bad_request)?;
+fn selectors(fields: &str, labels: &str) -> Result<Selectors> {
+    let fields = FieldSelector::parse(fields).map_err(Failure::bad_request)?;
     let labels = LabelSelector::parse(labels)
         .map_err(|error| Failure::bad_request(format!("unable to parse label selector: {error}")))?;
-    if let Some(name) = name {
-        if fields.is_empty() {
-            fields = FieldSelector::of_name(name);
-        } else if fields.name() != Some(name) {
-            return Err(Failure::bad_request("fieldSelector metadata.name doesn't match requested name"));
-        }
-    }
     Ok(Selectors { fields, labels })
 }
 

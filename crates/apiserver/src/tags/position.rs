@@ -13,6 +13,10 @@ const ORIGIN_BITS: u32 = 10;
 const TIME_SHIFT: u32 = ORIGIN_BITS + 1;
 /// The year 2112, and still a positive number to those who take it for a signed one.
 const MICROS_MAX: u64 = (1 << 52) - 1;
+/// By so many microseconds the clocks of processes may differ, and what one has done reach another late.
+pub(crate) const MARGIN: u64 = 10_000_000;
+/// By so much an event may be later than the change that it tells of; the rest of the margin is for clocks.
+const LATE_MAX: u64 = 2_000_000;
 
 /// Which process a position is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,17 @@ impl Version {
     /// Of a moment by the clock, as any process sees it.
     pub(crate) fn of_now(micros: u64) -> Self {
         Self::pack(micros, 0, 0)
+    }
+
+    /// The version to tell of an object in an event about the change at `at`. What storage has now may have been pushed long
+    /// after that change, and a client that goes on from there would miss the changes between.
+    pub(crate) fn told_at(self, at: u64, origin: Origin) -> Self {
+        if self.micros() > at.saturating_add(LATE_MAX) { Self::of_change(at, origin) } else { self }
+    }
+
+    /// The position to go on from: one of our own is exact, anything else is a time by somebody's clock.
+    pub(crate) fn resumed(self, origin: Origin) -> u64 {
+        self.of(origin).unwrap_or_else(|| self.micros().saturating_sub(MARGIN))
     }
 
     fn pack(micros: u64, origin: u16, kind: u64) -> Self {
@@ -132,6 +147,18 @@ mod tests {
             let version = Version::of_object(pushed, &Digest::sha256(&content));
             prop_assert_eq!(version.micros(), at);
             prop_assert_eq!(version.of(Origin::new(origin)), None);
+        }
+
+        /// Who goes on from an event meets every change behind the one that it told of.
+        #[test]
+        fn events_lose_nothing(at in 1..MICROS_MAX - 1, late in 0..100_000_000u64, early: bool, origins in any::<[u16; 2]>()) {
+            let [mine, other] = origins.map(Origin::new);
+            let pushed = if early { at.saturating_sub(late) } else { at + late };
+            let object = Version::of_object(SystemTime::UNIX_EPOCH + Duration::from_micros(pushed), &Digest::sha256(b"x"));
+            let told = object.told_at(at, mine);
+            prop_assert!(told.resumed(mine) <= at);
+            prop_assert!(told.resumed(other) <= at);
+            prop_assert!(told == object || late > LATE_MAX);
         }
 
         #[test]

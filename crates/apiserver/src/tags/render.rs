@@ -53,12 +53,15 @@ pub(crate) struct Renderer {
 }
 
 impl Renderer {
-    /// One object, or a table with one row.
-    pub(crate) fn single(&self, found: &Found) -> Value {
+    /// One object, or a table with one row. The columns of a table may be left out.
+    pub(crate) fn single(&self, found: &Found, columns: bool) -> Value {
         match self.style {
             Style::Object => value(&found.object(&self.host)),
             Style::Partial => value(&found.partial()),
-            Style::Table(_) => self.table(found.version, true, vec![self.row(found)]),
+            Style::Table(include) => {
+                let row = table::row(found, include, &self.host, SystemTime::now());
+                self.table(found.version, columns, vec![value(&row)])
+            }
         }
     }
 
@@ -80,18 +83,12 @@ impl Renderer {
         format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},{items}").into_bytes()
     }
 
-    /// Adds items behind the head, or behind others.
-    pub(crate) fn items(&self, found: &[Found], first: bool, out: &mut Vec<u8>) {
-        let now = SystemTime::now();
-        for (index, found) in found.iter().enumerate() {
-            if !(first && index == 0) {
-                out.push(b',');
-            }
-            match self.style {
-                Style::Object => write(out, &found.object(&self.host)),
-                Style::Partial => write(out, &found.partial()),
-                Style::Table(include) => write(out, &table::row(found, include, &self.host, now)),
-            }
+    /// Adds an item of a list.
+    pub(crate) fn item(&self, found: &Found, out: &mut Vec<u8>) {
+        match self.style {
+            Style::Object => write(out, &found.object(&self.host)),
+            Style::Partial => write(out, &found.partial()),
+            Style::Table(include) => write(out, &table::row(found, include, &self.host, SystemTime::now())),
         }
     }
 
@@ -100,13 +97,13 @@ impl Renderer {
         b"]}\n"
     }
 
-    /// One event of a watch, in a line. The columns of a table are told once.
-    pub(crate) fn event(&self, kind: &'static str, found: &Found, columns: bool) -> Vec<u8> {
-        let object = match self.style {
-            Style::Table(_) => self.table(found.version, columns, vec![self.row(found)]),
-            Style::Object | Style::Partial => self.single(found),
-        };
-        line(kind, &object)
+    /// Adds one event of a watch, in a line. The columns of a table are told once.
+    pub(crate) fn event(&self, kind: &'static str, found: &Found, columns: bool, out: &mut Vec<u8>) {
+        match self.style {
+            Style::Object => write_line(out, kind, &found.object(&self.host)),
+            Style::Partial => write_line(out, kind, &found.partial()),
+            Style::Table(_) => write_line(out, kind, &self.single(found, columns)),
+        }
     }
 
     /// The event that only tells how far the watch is; `initial_end`: that everything there is was told.
@@ -126,14 +123,6 @@ impl Renderer {
         }
     }
 
-    fn row(&self, found: &Found) -> Value {
-        let include = match self.style {
-            Style::Table(include) => include,
-            Style::Object | Style::Partial => IncludeObject::default(),
-        };
-        value(&table::row(found, include, &self.host, SystemTime::now()))
-    }
-
     fn table(&self, version: Version, columns: bool, rows: Vec<Value>) -> Value {
         json!({
             "kind": "Table",
@@ -147,16 +136,20 @@ impl Renderer {
 
 /// One line of a watch.
 pub(crate) fn line(kind: &str, object: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_line(&mut out, kind, object);
+    out
+}
+
+fn write_line(out: &mut Vec<u8>, kind: &str, object: &impl Serialize) {
     #[derive(Serialize)]
     struct Event<'a, T> {
         #[serde(rename = "type")]
         kind: &'a str,
         object: &'a T,
     }
-    let mut out = Vec::new();
-    write(&mut out, &Event { kind, object });
+    write(out, &Event { kind, object });
     out.push(b'\n');
-    out
 }
 
 fn write(out: &mut Vec<u8>, value: &impl Serialize) {

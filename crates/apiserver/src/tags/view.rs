@@ -38,13 +38,7 @@ impl View {
     /// # Errors
     /// 503 when nobody can tell now.
     pub(crate) async fn may(&self, action: Action, repo: &str) -> Result<bool> {
-        match self.server.parts.authorizer.decide(&self.caller, action, Target::Repository(repo)).await {
-            Decision::Allow => Ok(true),
-            Decision::Deny { .. } => Ok(false),
-            Decision::Unavailable { retry_after } => {
-                Err(Failure::unavailable("rights cannot be told at the moment, try again later", retry_after))
-            }
-        }
+        Ok(self.refusal(action, repo).await?.is_none())
     }
 
     /// Why the caller may not do this to the repository, if so.

@@ -20,6 +20,8 @@ use crate::status::Result;
 const NAMESPACES_AHEAD: usize = 1_000;
 const REPOSITORIES_AHEAD: usize = 200;
 const TAGS_AHEAD: usize = 1_000;
+/// Tags that are held against the selectors before others may go on.
+const TAGS_AT_ONCE: usize = 64;
 /// Namespaces that memory does not have and that one list asks the cluster about.
 const CONFIRMED_MAX: usize = 16;
 
@@ -115,18 +117,15 @@ impl Walk {
     pub(crate) async fn next(&mut self, max: usize) -> Result<Vec<Entry>> {
         let mut found = Vec::new();
         while found.len() < max {
+            // What comes from memory never waits, and a selector may rule out all of it.
+            tokio::task::consume_budget().await;
             if self.tags.is_none() {
                 let Some(tags) = self.next_tags().await? else { break };
                 self.tags = Some(tags);
             }
-            if let Some(tags) = &mut self.tags
-                && !tags.take(&self.selectors, max, &mut found)
-            {
-                let tags = self.tags.take();
-                self.tags = match tags {
-                    Some(tags) => tags.following(&self.view).await?,
-                    None => None,
-                };
+            let is_over = |tags: &mut Tags| !tags.take(&self.selectors, max, &mut found);
+            if let Some(tags) = self.tags.take_if(is_over) {
+                self.tags = tags.following(&self.view).await?;
             }
         }
         Ok(found)
@@ -134,6 +133,7 @@ impl Walk {
 
     async fn next_tags(&mut self) -> Result<Option<Tags>> {
         loop {
+            tokio::task::consume_budget().await;
             let Some((space, repo, after)) = self.next_repository().await? else { return Ok(None) };
             if !self.view.may(Action::Pull, &repo).await? {
                 continue;
@@ -207,6 +207,7 @@ impl Walk {
 
     async fn next_space(&mut self) -> Result<Option<Living>> {
         loop {
+            tokio::task::consume_budget().await;
             if let Some(name) = self.spaces.names.pop_front() {
                 if !self.view.may_see_any(&name) {
                     self.spaces.start = None;
@@ -254,7 +255,7 @@ impl Tags {
         }
     }
 
-    /// Takes tags until there are `max`; false when this page is at its end.
+    /// Takes tags until there are `max`, or enough were looked at; false when this page is at its end.
     fn take(&mut self, selectors: &Selectors, max: usize, found: &mut Vec<Entry>) -> bool {
         let (space, repo) = (&self.space, &self.repo);
         let mut select = |tag: &str| {
@@ -272,7 +273,7 @@ impl Tags {
                 false
             }
             Source::Page { page, at } => {
-                for tag in page.iter().skip(*at) {
+                for tag in page.iter().skip(*at).take(TAGS_AT_ONCE) {
                     *at += 1;
                     // Files that are no tags may lie there.
                     if oci::Tag::parse(tag).is_ok() && !select(tag) {

@@ -6,13 +6,12 @@
 mod event;
 mod start;
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use content::{Changes, Noted};
+use content::{Change, Changes};
 use futures_util::stream::unfold;
 use http::Response;
 use net::Body;
@@ -20,8 +19,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 pub(crate) use event::Truths;
 
-use super::look;
+use super::grants;
+use super::object::Found;
 use super::options::ListOptions;
+use super::pieces::{Pieces, Shape, TEXT_MAX};
 use super::position::Version;
 use super::random;
 use super::render::{Renderer, Style, line};
@@ -32,29 +33,29 @@ use crate::call::{Call, Shutdown};
 use crate::respond;
 use crate::status::{Failure, Result};
 
-/// Time between two bookmarks.
+/// Time between two bookmarks, and the longest that a change of the caller's rights is not noticed.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a wish of its own ends after this time and up to as much again, so that not all end at once.
 const LIFE: Duration = Duration::from_secs(30 * 60);
 const LIFE_MAX: Duration = Duration::from_secs(60 * 60);
-/// Tags that are told together at the start.
-const PIECE: usize = 256;
-/// So much text is collected before it is sent.
-const TEXT_MAX: usize = 64 << 10;
 
 /// # Errors
 /// 400, 410; everything that comes up later is an event.
 pub(crate) fn watch(call: Call, namespace: Option<&str>, options: ListOptions) -> Result<Response<Body>> {
     let style = Style::of(call.form, &call.query)?;
-    let server = Arc::clone(&call.server);
-    let from = start::from(&server, &options)?;
-    let view = View { server, caller: call.caller };
+    let view = View { server: call.server, caller: call.caller };
+    let from = start::from(&view, namespace, &options)?;
     let selectors = Arc::new(options.selectors);
-    let initial = from.initial.then(|| Walk::new(view.clone(), Arc::clone(&selectors), namespace, None)).map(Box::new);
+    let renderer = Renderer { style, host: (view.server.parts.host)() };
+    let initial = from.initial.then(|| {
+        let walk = Walk::new(view.clone(), Arc::clone(&selectors), namespace, None);
+        let shape = Shape::Added { position: from.position };
+        Box::new(Pieces::new(view.clone(), renderer.clone(), walk, shape, usize::MAX))
+    });
     let life = options.timeout.unwrap_or_else(|| LIFE + LIFE.mul_f64((random() >> 11) as f64 / (1u64 << 53) as f64));
     let now = Instant::now();
     let watcher = Watcher {
-        renderer: Renderer { style, host: (view.server.parts.host)() },
+        renderer,
         view,
         selectors,
         namespace: namespace.map(Into::into),
@@ -63,10 +64,10 @@ pub(crate) fn watch(call: Call, namespace: Option<&str>, options: ListOptions) -
         bookmarks: options.bookmarks,
         told_columns: false,
         position: from.position,
-        waiting: VecDeque::new(),
+        grants: from.grants,
         deadline: now + life.min(LIFE_MAX),
         wake: Box::pin(sleep_until(now)),
-        next_bookmark: now + BOOKMARK_EVERY,
+        next_mark: now + BOOKMARK_EVERY,
         shutdown: call.shutdown,
         ended: false,
     };
@@ -84,17 +85,18 @@ struct Watcher {
     selectors: Arc<Selectors>,
     namespace: Option<Box<str>>,
     /// What there is, while it is being told.
-    initial: Option<Box<Walk>>,
+    initial: Option<Box<Pieces>>,
     /// The client waits for a bookmark behind the last of what there is.
     marks_end: bool,
     bookmarks: bool,
     told_columns: bool,
-    /// All changes up to here were told, or are in `waiting`.
+    /// All changes up to here were told.
     position: u64,
-    waiting: VecDeque<Arc<Noted>>,
+    /// What the caller may do since the watch began.
+    grants: u64,
     deadline: Instant,
     wake: std::pin::Pin<Box<Sleep>>,
-    next_bookmark: Instant,
+    next_mark: Instant,
     shutdown: Shutdown,
     ended: bool,
 }
@@ -114,6 +116,7 @@ impl Watcher {
                 }
             };
             match told {
+                Some(text) if text.is_empty() && self.ended => return None,
                 Some(text) if text.is_empty() => {}
                 Some(text) => return Some(text.into()),
                 None => return None,
@@ -124,69 +127,100 @@ impl Watcher {
     /// Some lines, perhaps none; `None` at the end.
     async fn step(&mut self) -> Result<Option<Vec<u8>>> {
         if self.initial.is_some() {
-            return Box::pin(self.tell_initial()).await.map(Some);
+            return Box::pin(self.tell_initial()).await;
         }
-        if self.waiting.is_empty() {
-            match self.wait().await {
-                Woken::Changed => {
-                    let changes = self.changes().since(self.position).ok_or_else(too_old)?;
-                    self.position = changes.last().map_or(self.position, |last| last.at);
-                    self.waiting = changes.into();
-                }
-                Woken::Bookmark => return Ok(Some(self.bookmark(false))),
-                Woken::End => {
-                    self.ended = true;
-                    return Ok(self.bookmarks.then(|| self.bookmark(false)));
-                }
-                Woken::Stop => return Ok(None),
+        match self.wait().await {
+            Woken::Changed => Box::pin(self.tell_changes()).await.map(Some),
+            Woken::Bookmark => {
+                self.check_grants()?;
+                Ok(Some(self.mark()))
             }
+            Woken::End => {
+                self.ended = true;
+                Ok(Some(self.mark()))
+            }
+            Woken::Stop => Ok(None),
         }
-        Box::pin(self.tell_changes()).await.map(Some)
     }
 
     /// Everything that there is, piece by piece, and a mark behind it.
-    async fn tell_initial(&mut self) -> Result<Vec<u8>> {
-        let mut text = Vec::new();
-        let Some(walk) = &mut self.initial else { return Ok(text) };
-        let entries = walk.next(PIECE).await?;
-        if entries.is_empty() {
+    async fn tell_initial(&mut self) -> Result<Option<Vec<u8>>> {
+        let Some(pieces) = &mut self.initial else { return Ok(Some(Vec::new())) };
+        self.wake.as_mut().reset(self.deadline);
+        let piece = tokio::select! {
+            biased;
+            () = self.shutdown.begun() => return Ok(None),
+            () = &mut self.wake => return Ok(None),
+            piece = pieces.next() => piece?,
+        };
+        let Some(piece) = piece else {
             self.initial = None;
-            if self.marks_end {
-                text = self.bookmark(true);
-            }
-            return Ok(text);
+            return Ok(Some(if self.marks_end { self.bookmark(true) } else { Vec::new() }));
+        };
+        for _ in 0..piece.count {
+            self.view.server.metrics.watch_event();
         }
-        for found in look::all(&self.view, entries, self.renderer.style.depth()).await? {
-            self.tell("ADDED", &found, &mut text);
-        }
-        Ok(text)
+        self.told_columns |= piece.count > 0;
+        Ok(Some(piece.text))
     }
 
-    /// What is waiting, until there is enough text.
+    /// What has changed, until there is enough text.
     async fn tell_changes(&mut self) -> Result<Vec<u8>> {
+        let changes = self.changes().since(self.position).ok_or_else(too_old)?;
+        self.check_grants()?;
+        // Before anything is told: what is noted before the end of a namespace may be an earlier one's of the same name.
+        if changes.iter().any(|noted| self.is_lost(&noted.change)) {
+            return Err(too_old());
+        }
         let mut text = Vec::new();
-        while text.len() < TEXT_MAX {
-            let Some(noted) = self.waiting.pop_front() else {
-                // A burst should not be paid for as long as the watch lasts.
-                self.waiting = VecDeque::new();
-                break;
-            };
+        for noted in changes {
             for (kind, found) in self.events(&noted).await? {
                 self.tell(kind, &found, &mut text);
             }
+            self.position = noted.at;
+            if text.len() >= TEXT_MAX {
+                break;
+            }
+            tokio::task::consume_budget().await;
         }
         Ok(text)
     }
 
-    fn tell(&mut self, kind: &'static str, found: &super::object::Found, text: &mut Vec<u8>) {
-        text.extend(self.renderer.event(kind, found, !self.told_columns));
+    /// Everything has to be looked at again.
+    fn is_lost(&self, change: &Change) -> bool {
+        match change {
+            Change::Unknown => true,
+            Change::Namespace { namespace } => self.concerns(namespace),
+            Change::Pushed { .. } | Change::Removed { .. } => false,
+        }
+    }
+
+    fn concerns(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+
+    /// # Errors
+    /// 410 when the caller's rights are not those that the watch began with: tags that are seen now or not any more have not
+    /// changed, and so would never be told of.
+    fn check_grants(&self) -> Result<()> {
+        let now = grants::stamp(&self.view, self.namespace.as_deref());
+        if now == self.grants { Ok(()) } else { Err(too_old()) }
+    }
+
+    fn tell(&mut self, kind: &'static str, found: &Found, text: &mut Vec<u8>) {
+        self.renderer.event(kind, found, !self.told_columns, text);
         self.told_columns = true;
         self.view.server.metrics.watch_event();
     }
 
+    /// A bookmark for who wants any.
+    fn mark(&mut self) -> Vec<u8> {
+        self.next_mark = Instant::now() + BOOKMARK_EVERY;
+        if self.bookmarks { self.bookmark(false) } else { Vec::new() }
+    }
+
     /// Only when everything up to now was told.
     fn bookmark(&mut self, initial_end: bool) -> Vec<u8> {
-        self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
         let version = Version::of_change(self.position, self.view.server.tags.origin);
         let text = self.renderer.bookmark(version, initial_end, !self.told_columns);
         self.told_columns = true;
@@ -195,11 +229,7 @@ impl Watcher {
 
     async fn wait(&mut self) -> Woken {
         let changes = Arc::clone(self.changes());
-        let mut until = self.deadline;
-        if self.bookmarks {
-            until = until.min(self.next_bookmark);
-        }
-        self.wake.as_mut().reset(until);
+        self.wake.as_mut().reset(self.deadline.min(self.next_mark));
         tokio::select! {
             biased;
             () = self.shutdown.begun() => Woken::Stop,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{Content, Details, LABELS_MAX, LAYERS_MAX, TEXT_MAX};
+use super::{Content, Details, LABELS_MAX, LAYERS_MAX, TEXT_MAX, TEXTS_MAX, WORD_MAX};
 
 /// Configurations that say what an image is for.
 const IMAGE_CONFIGS: [&str; 2] =
@@ -20,31 +20,27 @@ pub(super) fn is_image_config(config: &Descriptor) -> bool {
 
 /// What the manifest itself says.
 pub(super) fn from_manifest(manifest: &Manifest) -> Details {
-    let mut details = Details { media_type: Some(manifest.media_type.clone()), ..Details::default() };
+    let mut details = Details { media_type: word(&manifest.media_type), ..Details::default() };
     let plain = manifest.artifact_type.is_none()
         && manifest
             .config
             .as_ref()
             .is_some_and(|config| is_image_config(config) || config.media_type == media_type::OCI_EMPTY);
-    details.artifact_type =
-        manifest.effective_artifact_type().filter(|text| !plain && !text.is_empty()).map(str::to_owned);
-    details.truncated |= details.artifact_type.as_ref().is_some_and(|text| text.len() > TEXT_MAX);
-    details.artifact_type = details.artifact_type.filter(|text| text.len() <= TEXT_MAX);
+    let artifact_type = manifest.effective_artifact_type().filter(|text| !plain && !text.is_empty());
+    details.artifact_type = artifact_type.and_then(word);
+    details.truncated |= details.artifact_type.is_none() && artifact_type.is_some();
     details.truncated |= manifest.layers.len() > LAYERS_MAX;
     details.layers = manifest.layers.iter().take(LAYERS_MAX).map(content).collect();
     if let Some(annotations) = &manifest.annotations {
-        let (annotations, cut) = texts(annotations);
-        details.annotations = annotations;
-        details.truncated |= cut;
+        details.annotations = texts(annotations, TEXTS_MAX, &mut details.truncated);
     }
     details.subject = manifest.subject.as_ref().map(content);
     details
 }
 
 pub(super) fn content(descriptor: &Descriptor) -> Content {
-    let media_type = &descriptor.media_type;
     Content {
-        media_type: if media_type.len() <= TEXT_MAX { media_type.clone() } else { String::new() },
+        media_type: word(&descriptor.media_type).unwrap_or_default(),
         digest: descriptor.digest,
         size: size(descriptor),
     }
@@ -69,7 +65,7 @@ pub(super) fn platform(raw: Option<&RawValue>) -> String {
         return String::new();
     };
     let parts = [parsed.os, parsed.architecture, parsed.variant].map(|part| text(part, &mut false));
-    parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+    word(&parts.into_iter().flatten().collect::<Vec<_>>().join("/")).unwrap_or_default()
 }
 
 /// Adds what the configuration of an image says.
@@ -104,32 +100,55 @@ pub(super) fn add_config(details: &mut Details, bytes: &[u8]) {
     details.variant = text(raw.variant, cut);
     let inner = raw.config.and_then(|config| serde_json::from_str::<Inner<'_>>(config.get()).ok());
     if let Some(labels) = inner.and_then(|inner| inner.labels) {
-        let (labels, labels_cut) = texts(labels);
-        details.config_labels = labels;
-        details.truncated |= labels_cut;
+        let left = TEXTS_MAX.saturating_sub(length(&details.annotations));
+        details.config_labels = texts(labels, left, &mut details.truncated);
     }
 }
 
-/// A text that is there, not empty and not too long.
-fn text(raw: Option<&RawValue>, cut: &mut bool) -> Option<String> {
-    let text: String = value(raw?)?;
-    *cut |= text.len() > TEXT_MAX;
-    Some(text).filter(|text| (1..=TEXT_MAX).contains(&text.len()))
+/// What is there and can be shown of a media type or of another word.
+fn word(text: &str) -> Option<String> {
+    let fits = (1..=WORD_MAX).contains(&text.len()) && escaped(text) == text.len();
+    fits.then(|| text.to_owned())
 }
 
-/// The first ones of a map of texts, and whether something is missing.
-fn texts(raw: &RawValue) -> (BTreeMap<String, String>, bool) {
-    let Some(all) = value::<BTreeMap<String, serde_json::Value>>(raw) else { return Default::default() };
-    let (mut kept, mut cut) = (BTreeMap::new(), false);
+/// A word of a configuration, if it is one.
+fn text(raw: Option<&RawValue>, cut: &mut bool) -> Option<String> {
+    let text: String = value(raw?)?;
+    let word = word(&text);
+    *cut |= word.is_none() && !text.is_empty();
+    word
+}
+
+/// The first ones of a map of texts, as many as there is room for.
+fn texts(raw: &RawValue, room: usize, cut: &mut bool) -> BTreeMap<String, String> {
+    let Some(all) = value::<BTreeMap<String, serde_json::Value>>(raw) else { return BTreeMap::new() };
+    let (mut kept, mut left) = (BTreeMap::new(), room);
     for (key, value) in all {
         let serde_json::Value::String(value) = value else { continue };
-        if key.len() + value.len() > TEXT_MAX || kept.len() == LABELS_MAX {
-            cut = true;
+        let length = escaped(&key) + escaped(&value);
+        if key.len() + value.len() > TEXT_MAX || kept.len() == LABELS_MAX || length > left {
+            *cut = true;
         } else {
+            left -= length;
             kept.insert(key, value);
         }
     }
-    (kept, cut)
+    kept
+}
+
+fn length(texts: &BTreeMap<String, String>) -> usize {
+    texts.iter().map(|(key, value)| escaped(key) + escaped(value)).sum()
+}
+
+/// How long a text is in JSON, without its quotes.
+fn escaped(text: &str) -> usize {
+    let length = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        // At most, as \u0001.
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(length).sum()
 }
 
 fn value<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {

@@ -96,9 +96,136 @@ fn platforms_of_any_form() {
     assert_eq!(parse::platform(None), "");
 }
 
+#[test]
+fn texts_of_an_object_have_a_bound_together() {
+    let mut large = image("application/vnd.oci.image.config.v1+json");
+    let texts = |letter: &str, count: usize| -> serde_json::Map<_, _> {
+        (0..count).map(|number| (format!("k{number:02}"), letter.repeat(500).into())).collect()
+    };
+    large["annotations"] = texts("x", 20).into();
+    let mut details = manifest(&large);
+    assert!(!details.truncated && details.annotations.len() == 20);
+    parse::add_config(&mut details, json!({ "config": { "Labels": texts("y", 20) } }).to_string().as_bytes());
+    assert!(details.truncated);
+    assert_eq!(details.config_labels.len(), 12, "what is left of 16 KiB");
+    // As many bytes as they are sent with, not as they have in memory.
+    large["annotations"] = texts("\u{1}", 20).into();
+    let details = manifest(&large);
+    assert!(details.truncated && details.annotations.len() == 5, "{}", details.annotations.len());
+    assert!(serde_json::to_vec(&details.annotations).unwrap().len() <= TEXTS_MAX + 1024);
+    large["annotations"] = Value::Null;
+    large["layers"] = json!([
+        descriptor(&"a".repeat(WORD_MAX), "1"),
+        descriptor(&"a".repeat(WORD_MAX + 1), "2"),
+        descriptor("a\"b", "3")
+    ]);
+    let lengths: Vec<usize> = manifest(&large).layers.iter().map(|layer| layer.media_type.len()).collect();
+    assert_eq!(lengths, [WORD_MAX, 0, 0]);
+}
+
+/// A repository in memory.
+struct Repository(Arc<Store>);
+
+impl Repository {
+    const NAME: &str = "shop/app";
+
+    fn new() -> Self {
+        Self(Store::new(Arc::new(MemoryDriver::default()), content::Settings::default()))
+    }
+
+    async fn push(&self, manifest: &Value) -> Digest {
+        let put = content::PutManifest {
+            bytes: manifest.to_string().into(),
+            content_type: None,
+            digest: None,
+            tags: &[],
+            blobs_required: false,
+            children: &content::IndexChildren::Any,
+            url_allowed: &|_| true,
+        };
+        self.0.manifest_put(RepoName::parse(Self::NAME).unwrap(), put).await.unwrap().digest
+    }
+
+    fn index(children: impl IntoIterator<Item = Digest>) -> Value {
+        let child = |digest: Digest| json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest.to_string(), "size": 9 });
+        let children: Vec<Value> = children.into_iter().map(child).collect();
+        json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": children })
+    }
+
+    async fn details(&self, memory: &Memory, digest: Digest, keep: Keep) -> Arc<Details> {
+        memory.details(&self.0, &Self::NAME.into(), digest, Depth::Whole, keep).await.unwrap()
+    }
+}
+
+fn with_layers(count: usize, seed: &str) -> Value {
+    let mut value = image("application/vnd.oci.image.config.v1+json");
+    value["layers"] = (0..count).map(|number| descriptor("a/b", &format!("{seed}{number}"))).collect();
+    value
+}
+
+#[tokio::test]
+async fn the_size_of_an_index_is_bounded_work() {
+    let (repository, memory) = (Repository::new(), Memory::new());
+    let small = repository.push(&with_layers(3, "s")).await;
+    let mut children = vec![small];
+    for number in 0..12 {
+        children.push(repository.push(&with_layers(900, &number.to_string())).await);
+    }
+    let few = repository.push(&Repository::index(children[..4].iter().copied())).await;
+    let few = repository.details(&memory, few, Keep::Costly).await;
+    assert!(few.size.is_some() && !few.truncated);
+    let many = repository.push(&Repository::index(children.iter().copied())).await;
+    let many = repository.details(&memory, many, Keep::Costly).await;
+    assert!(many.size.is_none() && many.truncated, "more than 10,000 contents");
+    assert!(many.platforms[0].size.is_some() && many.platforms[12].size.is_none());
+    let nested =
+        repository.push(&Repository::index((0..9_990).map(|number: u32| Digest::sha256(&number.to_le_bytes())))).await;
+    let nested = repository.push(&Repository::index([nested, small])).await;
+    let nested = repository.details(&memory, nested, Keep::Costly).await;
+    assert!(nested.size.is_none() && nested.truncated, "more than 400 manifests");
+    let large = repository.push(&with_layers(10_000, "l")).await;
+    let large = repository.details(&memory, large, Keep::Costly).await;
+    assert!(large.size.is_none() && large.truncated);
+}
+
+#[tokio::test]
+async fn what_is_remembered() {
+    let (repository, memory) = (Repository::new(), Memory::new());
+    let image = repository.push(&with_layers(1, "a")).await;
+    let missing = Digest::sha256(b"later");
+    let index = repository.push(&Repository::index([image, missing])).await;
+    let known = repository.details(&memory, index, Keep::Costly).await;
+    assert_eq!(known.platforms[1].size, None);
+    let again = repository.details(&memory, index, Keep::Costly).await;
+    assert!(Arc::ptr_eq(&known, &again), "for a moment also what is not complete");
+    let key: Key = (Repository::NAME.into(), index, Depth::Whole);
+    let mut old = memory.known.get(&key).unwrap();
+    old.until = Some(Instant::now());
+    memory.known.insert(key, old);
+    assert!(!Arc::ptr_eq(&known, &repository.details(&memory, index, Keep::Costly).await));
+    let whole = repository.push(&Repository::index([image])).await;
+    let (one, two) = tokio::join!(
+        repository.details(&memory, whole, Keep::Costly),
+        repository.details(&memory, whole, Keep::Costly)
+    );
+    assert!(Arc::ptr_eq(&one, &two));
+    // The configuration is not here.
+    let listed = repository.details(&memory, image, Keep::Costly).await;
+    assert!(
+        !Arc::ptr_eq(&listed, &repository.details(&memory, image, Keep::Costly).await),
+        "lists leave nothing behind"
+    );
+    let kept = repository.details(&memory, image, Keep::Everything).await;
+    assert!(Arc::ptr_eq(&kept, &repository.details(&memory, image, Keep::Costly).await));
+}
+
 #[tokio::test]
 async fn a_missing_manifest_is_a_problem_that_may_pass() {
-    let store = Store::new(Arc::new(MemoryDriver::default()), content::Settings::default());
-    let (details, is_final) = read::details(&store, "shop/app", Digest::sha256(b"x"), Depth::Whole).await.unwrap();
-    assert!(!is_final && details.problem.is_some() && details.size.is_none());
+    let (repository, memory) = (Repository::new(), Memory::new());
+    let value = with_layers(1, "a");
+    let missing = Digest::sha256(value.to_string().as_bytes());
+    let details = repository.details(&memory, missing, Keep::Everything).await;
+    assert!(details.problem.is_some() && details.size.is_none());
+    assert_eq!(repository.push(&value).await, missing);
+    assert!(repository.details(&memory, missing, Keep::Everything).await.size.is_some());
 }

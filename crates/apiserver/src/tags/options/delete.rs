@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::status::{Failure, Result};
 
-/// How a deletion is wanted. What has no meaning for a tag (grace, propagation) is checked and then ignored.
+/// How a deletion is wanted. What has no meaning for a tag (its grace) is ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeleteOptions {
     /// Only the object with this UID is meant.
@@ -57,6 +57,12 @@ impl DeleteOptions {
                 );
                 return Err(Failure::invalid("", "propagationPolicy", &message));
             }
+        }
+        // Others may name a tag as their owner. That its owner is gone makes the garbage collector remove them: to leave them
+        // alone, their reference would have to be taken off first, and a tag has no finalizer that could wait for that.
+        if raw.propagation_policy.as_deref() == Some("Orphan") || raw.orphan_dependents == Some(true) {
+            let message = "dependents of a tag cannot be orphaned; take the tag off their ownerReferences first";
+            return Err(Failure::invalid("", "propagationPolicy", message));
         }
         let Preconditions { uid, resource_version } = raw.preconditions.unwrap_or_default();
         Ok(Self { uid, version: resource_version, dry_run: !dry_run.is_empty() })

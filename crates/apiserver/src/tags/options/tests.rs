@@ -3,7 +3,7 @@ use http::StatusCode;
 use super::*;
 
 fn list(query: &str) -> Result<ListOptions> {
-    ListOptions::parse(query, Some("shop"), None)
+    ListOptions::parse(query, Some("shop"))
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn parameters_are_read() {
     assert_eq!(options.selectors.fields.tag(), Some("v1"));
     let bare = list("limit=0&watch=false&resourceVersion=&continue=&timeoutSeconds=-4&unknown=1").unwrap();
     assert_eq!((bare.limit, bare.proceed, bare.timeout, bare.since), (None, None, None, Since::Unset));
-    assert!(!bare.watch && bare.selectors.fields.is_empty());
+    assert!(!bare.watch && bare.selectors.fields == FieldSelector::default());
     assert_eq!(list("resourceVersion=0").unwrap().since, Since::Any);
     assert!(matches!(list("resourceVersion=77").unwrap().since, Since::At(_)));
 }
@@ -57,15 +57,6 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_name_in_the_path_is_a_selector() {
-    let named = |query| ListOptions::parse(query, Some("shop"), Some("abc"));
-    assert_eq!(named("watch=1").unwrap().selectors.fields.name(), Some("abc"));
-    assert!(named("fieldSelector=metadata.name%3Dabc").is_ok());
-    assert!(named("fieldSelector=metadata.name%3Dabd").is_err());
-    assert!(named("fieldSelector=tag%3Dabc").is_err());
-}
-
-#[test]
 fn rows_carry_what_is_asked() {
     for (query, expected) in [
         ("", "Metadata"),
@@ -97,10 +88,14 @@ fn deletions() {
         (r#"{"kind":"Pod"}"#, StatusCode::BAD_REQUEST),
         (r#"{"preconditions":"x"}"#, StatusCode::BAD_REQUEST),
         (r#"{"dryRun":["Some"]}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"propagationPolicy":"Orphan"}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        (r#"{"orphanDependents":true}"#, StatusCode::UNPROCESSABLE_ENTITY),
         (r#"{"propagationPolicy":"Later"}"#, StatusCode::UNPROCESSABLE_ENTITY),
         (r#"{"propagationPolicy":"Orphan","orphanDependents":true}"#, StatusCode::UNPROCESSABLE_ENTITY),
     ] {
         assert_eq!(body(bad).unwrap_err().status(), status, "{bad}");
     }
+    assert_eq!(body(r#"{"orphanDependents":false}"#).unwrap(), DeleteOptions::default());
+    assert!(DeleteOptions::parse("propagationPolicy=Orphan", b"").is_err());
     assert_eq!(DeleteOptions::parse("dryRun=x", b"").unwrap_err().status(), StatusCode::UNPROCESSABLE_ENTITY);
 }

@@ -1,7 +1,6 @@
 //! `fieldSelector`: `=`, `==` and `!=` over a few fields (apimachinery, `fields/selector.go`).
 
-use super::super::identity::Identity;
-use super::super::name::{self, Decoded};
+use crate::tags::identity::Identity;
 
 /// Terms of one selector.
 const TERMS_MAX: usize = 64;
@@ -56,20 +55,12 @@ impl FieldSelector {
         Ok(Self(terms.into()))
     }
 
-    /// Of one object by its name.
-    pub(crate) fn of_name(name: &str) -> Self {
-        Self(Box::new([Term { field: Field::Name, value: name.into(), equal: true }]))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn matches(&self, tag: &Identity<'_>) -> bool {
+        // Made once, however many terms ask for it.
+        let mut name = None;
         self.0.iter().all(|term| {
             let equal = match term.field {
-                Field::Name => name::decode(tag.namespace, &term.value)
-                    .is_some_and(|Decoded { repo, tag: text }| *repo == *tag.repo && *text == *tag.tag),
+                Field::Name => *name.get_or_insert_with(|| tag.name()) == *term.value,
                 Field::Namespace => *term.value == *tag.namespace,
                 Field::Repository => *term.value == *tag.relative(),
                 Field::Tag => *term.value == *tag.tag,
@@ -188,7 +179,6 @@ mod tests {
         ] {
             assert!(!selects(no, &app), "{no}");
         }
-        assert!(FieldSelector::of_name(&name::encode("web/app", "v1")).matches(&app));
     }
 
     #[test]

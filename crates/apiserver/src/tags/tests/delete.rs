@@ -78,6 +78,47 @@ async fn preconditions_and_dry_runs() {
     assert_eq!(left(&world).await, [""; 0]);
 }
 
+/// Pushed between the look at the preconditions and the deletion.
+#[tokio::test]
+async fn a_push_meanwhile_survives_preconditions() {
+    let world = world(&["shop"]).await;
+    let config = json!({ "mediaType": "application/vnd.oci.image.config.v1+json", "digest": format!("sha256:{:064}", 1), "size": 1 });
+    let manifest = |number: usize| {
+        json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config,
+            "layers": [],
+            "annotations": { "number": number.to_string() },
+        })
+    };
+    let (mut gone, mut refused) = (0, 0);
+    for round in 0..60 {
+        world.push("shop/app", &["v1"], "a").await;
+        let path = one("shop", "app", "v1");
+        let metadata = world.get(USER, &path).await.json()["metadata"].clone();
+        let what = if round % 2 == 0 { path.clone() } else { all(Some("shop")) };
+        let body = json!({ "preconditions": { "resourceVersion": metadata["resourceVersion"] } }).to_string();
+        let push = async {
+            for _ in 0..round / 2 {
+                tokio::task::yield_now().await;
+            }
+            world.push_manifest("shop/app", &["v1"], &manifest(round)).await
+        };
+        let (answer, pushed) = tokio::join!(world.delete(USER, &what, &body), push);
+        match answer.status {
+            StatusCode::OK => gone += 1,
+            _ => {
+                is(&answer, (409, "Conflict"));
+                refused += 1;
+            }
+        }
+        let left = world.get(USER, &path).await.json();
+        assert_eq!(left["status"]["digest"], pushed.to_string(), "round {round}: {left}");
+    }
+    assert!(gone > 0 && refused > 0, "{gone} gone, {refused} refused");
+}
+
 #[tokio::test]
 async fn switches() {
     let world = world(&["shop"]).await;
@@ -95,6 +136,10 @@ async fn switches() {
         is(&world.delete(USER, path, "").await, (405, "MethodNotAllowed"));
     }
     assert_eq!(left(&world).await.len(), 2);
+    let nobody = World::start(&["shop"]).await;
+    nobody.push("shop/app", &["v1"], "a").await;
+    nobody.knobs.no_delete.store(true, Ordering::SeqCst);
+    assert_eq!(nobody.delete(USER, &all(Some("shop")), "").await.status, StatusCode::OK, "nothing to see");
     world.cluster.set_namespace("shop", "shop-uid", true);
     let deadline = std::time::Instant::now() + crate::testing::PATIENCE;
     while world.delete(USER, &path, "").await.status != StatusCode::OK {
@@ -103,6 +148,36 @@ async fn switches() {
     }
     assert_eq!(world.delete(USER, &all(Some("shop")), "").await.status, StatusCode::OK);
     assert_eq!(left(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_needs_no_leave() {
+    let world = world(&["shop", "empty"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    for knob in [&world.knobs.read_only, &world.knobs.no_delete] {
+        knob.store(true, Ordering::SeqCst);
+        // What the namespace controller sends for every namespace that ends.
+        for path in [all(Some("empty")), format!("{}?fieldSelector=tag%3Dv2", all(Some("shop")))] {
+            assert_eq!(world.delete(USER, &path, "").await.json()["status"], "Success", "{path}");
+        }
+        is(&world.delete(USER, &one("shop", "app", "none"), "").await, NOT_FOUND);
+        is(&world.delete(USER, &one("empty", "app", "v1"), "").await, NOT_FOUND);
+        assert!(world.delete(USER, &one("shop", "app", "v1"), "").await.status.as_u16() >= 400);
+        knob.store(false, Ordering::SeqCst);
+    }
+    assert_eq!(left(&world).await, ["app:v1"]);
+}
+
+#[tokio::test]
+async fn dependents_are_not_orphaned_silently() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let path = one("shop", "app", "v1");
+    is(&world.delete(USER, &path, r#"{"propagationPolicy":"Orphan"}"#).await, (422, "Invalid"));
+    is(&world.delete(USER, &format!("{path}?orphanDependents=true"), "").await, (422, "Invalid"));
+    is(&world.delete(USER, &all(Some("shop")), r#"{"propagationPolicy":"Orphan"}"#).await, (422, "Invalid"));
+    assert_eq!(left(&world).await, ["app:v1"]);
+    assert_eq!(world.delete(USER, &path, r#"{"propagationPolicy":"Foreground"}"#).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

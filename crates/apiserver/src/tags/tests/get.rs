@@ -211,3 +211,14 @@ async fn one_life_has_one_uid() {
     world.push("shop/app", &["v1"], "b").await;
     assert_ne!(look().await.0, first.0);
 }
+
+#[tokio::test]
+async fn a_named_tag_is_got_and_not_watched() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let object = world.get(USER, &one("shop", "app", "v1")).await.json();
+    assert_eq!(
+        world.get(USER, &format!("{}?watch=1&resourceVersion=5", one("shop", "app", "v1"))).await.json(),
+        object
+    );
+}

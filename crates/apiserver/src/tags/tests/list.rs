@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::StatusCode;
@@ -209,6 +210,95 @@ async fn tokens_are_for_their_list_and_for_a_while() {
     world.delete(USER, &one("shop", "app", "v1"), "").await;
     let after = world.get(USER, &format!("{}?limit=5&continue={token}", all(Some("shop")))).await.json();
     assert_eq!(tags(&after), ["app:v2", "app:v3"]);
+}
+
+/// A manifest with about as many texts as are shown.
+fn large() -> Value {
+    let annotations: serde_json::Map<_, _> =
+        (0..64).map(|number| (format!("k{number}"), "x".repeat(240).into())).collect();
+    let layer = |number: usize| serde_json::json!({ "mediaType": "a".repeat(250), "digest": oci::Digest::sha256(&number.to_le_bytes()).to_string(), "size": 3 });
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": oci::Digest::sha256(b"c").to_string(), "size": 3 },
+        "layers": (0..200).map(layer).collect::<Vec<_>>(),
+        "annotations": annotations,
+    })
+}
+
+#[tokio::test]
+async fn large_objects_make_short_pages_and_small_pieces() {
+    use http_body_util::BodyExt as _;
+    let world = world(&["shop"]).await;
+    let names: Vec<String> = (0..150).map(|number| format!("v{number:03}")).collect();
+    for part in names.chunks(50) {
+        world.push_manifest("shop/app", &part.iter().map(String::as_str).collect::<Vec<_>>(), &large()).await;
+    }
+    let one = world.get(USER, &one("shop", "app", "v000")).await.body.len();
+    assert!((60_000..110_000).contains(&one), "{one}");
+    let (mut found, mut token, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = world.get(USER, &format!("{}?limit=1000&continue={token}", all(Some("shop")))).await;
+        assert!(page.body.len() < (4 << 20) + (512 << 10), "{}", page.body.len());
+        let page = page.json();
+        found.extend(tags(&page));
+        pages += 1;
+        match page["metadata"]["continue"].as_str() {
+            Some(next) => token = next.to_owned(),
+            None => break,
+        }
+    }
+    assert!(pages > 1 && found.len() == 150 && found.is_sorted_by(|one, two| one < two), "{pages} {}", found.len());
+    for (query, most) in [("", 512 << 10), ("?watch=1", 256 << 10)] {
+        let path = format!("{}{query}", all(Some("shop")));
+        let mut body = world.open(USER, http::Method::GET, &path, &[], "").await.into_body();
+        let (mut size, mut pieces) = (0, 0);
+        while size < 140 * one {
+            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!(piece.len() <= most, "{}", piece.len());
+            size += piece.len();
+            pieces += 1;
+        }
+        assert!(pieces > 20, "{pieces}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_name_no_other_places() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let version = Version::of_now(crate::tags::position::micros(std::time::SystemTime::now()));
+    let forged = Continuation { version, repo: "shop".into(), tag: "v1".into() }.encode(&mark(Some("shop"), "", ""));
+    let refused = world.get(USER, &format!("{}?limit=1&continue={forged}", all(Some("shop")))).await;
+    assert_eq!(refusal(&refused), (400, "BadRequest".into()));
+}
+
+/// A walk that finds nothing lets others go on.
+#[tokio::test]
+async fn what_matches_nothing_is_no_hindrance() {
+    let world = Arc::new(world(&["shop"]).await);
+    let digest = world.push("shop/app", &["v1"], "a").await;
+    let mut batch = storage::Batch::new();
+    for number in 0..20_000 {
+        let key = format!("docker/registry/v2/repositories/shop/app/_manifests/tags/t{number:05}/current/link");
+        batch = batch.put(key, digest.to_string());
+    }
+    storage::Driver::apply(&world.driver, batch).await.unwrap();
+    let terms = "metadata.name!%3Dmfyhaotwge,".repeat(40);
+    let turns = async |selector: &str| {
+        let path = format!("{}?fieldSelector={terms}{selector}", all(Some("shop")));
+        let asking = Arc::clone(&world);
+        let list = tokio::spawn(async move { tags(&asking.get(USER, &path).await.json()).len() });
+        let mut turns = 0;
+        while !list.is_finished() {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        (list.await.unwrap(), turns)
+    };
+    let (few, many) = (turns("repository%3Dnone").await, turns("&labelSelector=none").await);
+    assert_eq!((few.0, many.0), (0, 0));
+    assert!(many.1 >= few.1 + 2, "{few:?} {many:?}");
 }
 
 #[tokio::test]

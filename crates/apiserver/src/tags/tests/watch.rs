@@ -136,8 +136,8 @@ async fn only_what_is_selected_and_may_be_seen() {
     let mut tag = open(USER, None, "fieldSelector=tag%3Dv2").await;
     let mut label = open(USER, None, "labelSelector=payload-registry.deckhouse.io/repository%3Dweb").await;
     let mut bob = open("bob", None, "").await;
-    let named = format!("{}?watch=1&resourceVersion={since}", one("lab", "app", "v2"));
-    let mut named = Watch::open(&world, &named).await;
+    let name = crate::tags::name::encode("app", "v2");
+    let mut named = open(USER, Some("lab"), &format!("fieldSelector=metadata.name%3D{name}")).await;
     for repo in ["shop/app", "shop/web", "lab/app"] {
         world.push(repo, &["v1"], repo).await;
         world.push(repo, &["v2"], repo).await;
@@ -154,17 +154,98 @@ async fn only_what_is_selected_and_may_be_seen() {
     }
     label.tells("ADDED", "web:v1").await;
     named.tells("ADDED", "app:v2").await;
-    world.rights.revoke("bob");
-    world.push("shop/app", &["v3"], "x").await;
-    world.rights.grant("bob", "shop/app", &[Action::Pull]);
-    everywhere.tells("ADDED", "app:v3").await;
-    drop(bob);
-    world.rights.revoke("bob");
-    let mut bob = open("bob", None, "").await;
+    let mut nobody = open("nobody", None, "").await;
     world.push("shop/app", &["v4"], "x").await;
     everywhere.tells("ADDED", "app:v4").await;
     world.server.stop();
-    assert_eq!(bob.next().await, None, "nothing for who has no right, and the end when the server stops");
+    assert_eq!(nobody.next().await, None, "nothing for who has no right, and the end when the server stops");
+}
+
+#[tokio::test]
+async fn other_rights_end_the_watch() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    world.rights.grant("bob", "shop/web", &[Action::Pull]);
+    let since = async || {
+        let list = world.get("bob", &all(None)).await.json();
+        (tags(&list), list["metadata"]["resourceVersion"].as_str().unwrap().to_owned())
+    };
+    let open = async |since: &str| {
+        let path = format!("{}?watch=1&resourceVersion={since}", all(None));
+        Watch::open_as(&world, "bob", &path, "application/json").await
+    };
+    let (before, first) = since().await;
+    let mut watch = open(&first).await;
+    world.rights.grant("bob", "shop/app", &[Action::Pull]);
+    world.push("shop/web", &["v1"], "a").await;
+    assert_eq!(watch.fails().await, 410, "what is seen now was there before, and is no change");
+    let refused = world.get("bob", &format!("{}?watch=1&resourceVersion={first}", all(None))).await;
+    assert_eq!(refusal(&refused), (410, "Expired".into()), "nor is it one for who comes back");
+    let (after, second) = since().await;
+    assert_eq!((before.len(), after.len()), (0, 2));
+    let mut watch = open(&second).await;
+    world.push("shop/app", &["v2"], "a").await;
+    watch.tells("ADDED", "app:v2").await;
+    let (_, third) = since().await;
+    // Between the list and the watch.
+    world.rights.revoke("bob");
+    let refused = world.get("bob", &format!("{}?watch=1&resourceVersion={third}", all(None))).await;
+    assert_eq!(refusal(&refused), (410, "Expired".into()));
+    world.push("shop/app", &["v3"], "a").await;
+    assert_eq!(watch.fails().await, 410, "what is not seen any more has to go");
+    let everything = world.get("bob", &format!("{}?watch=1&timeoutSeconds=1", all(None))).await;
+    assert_eq!((everything.status, everything.text()), (StatusCode::OK, ""));
+}
+
+#[tokio::test]
+async fn an_earlier_tenant_is_not_told_of() {
+    let world = world(&["shop"]).await;
+    let since = version(&world).await;
+    let names: Vec<String> = (0..80).map(|number| format!("v{number}")).collect();
+    for part in names.chunks(40) {
+        world.push("shop/app", &part.iter().map(String::as_str).collect::<Vec<_>>(), "secret").await;
+    }
+    // Remembered by this process.
+    world.get(USER, &one("shop", "app", "v1")).await;
+    assert_eq!(world.delete(USER, &all(Some("shop")), "").await.status, StatusCode::OK);
+    world.push("shop/app", &["last"], "secret").await;
+    world.cluster.remove_namespace("shop");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while world.get(USER, &one("shop", "app", "last")).await.status == StatusCode::OK {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    let last = (oci::RepoName::parse("shop/app").unwrap(), oci::Tag::parse("last").unwrap());
+    world.store.tag_delete(last.0, last.1, None).await.unwrap();
+    let removed = version(&world).await;
+    world.cluster.set_namespace("shop", "another-uid", false);
+    let shop = content::Namespace::parse("shop").unwrap();
+    let path = |since: &str| format!("{}?watch=1&resourceVersion={since}", all(Some("shop")));
+    // What another replica does is heard a moment later: nothing says here that the namespace has ended.
+    let key = "homeport/v1/namespaces/shop";
+    storage::Driver::apply(&world.driver, storage::Batch::new().delete_tree(key)).await.unwrap();
+    world.rights.grant("bob", "shop/*", &[Action::Pull]);
+    world.push("shop/own", &["v1"], "b").await;
+    while tags(&world.get("bob", &all(Some("shop"))).await.json()).len() != 1 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    let told = async || {
+        let mut watch = Watch::open_as(&world, "bob", &path(&since), "application/json").await;
+        watch.fails().await
+    };
+    assert_eq!(told().await, 410, "its own is claimed later than what was removed");
+    let mut own = Watch::open_as(&world, "bob", &path(&removed), "application/json").await;
+    own.tells("ADDED", "own:v1").await;
+    let (repo, tag) = (oci::RepoName::parse("shop/own").unwrap(), oci::Tag::parse("v1").unwrap());
+    world.store.tag_delete(repo, tag, None).await.unwrap();
+    own.tells("DELETED", "own:v1").await;
+    storage::Driver::apply(&world.driver, storage::Batch::new().delete_tree(key)).await.unwrap();
+    assert_eq!(told().await, 410, "nobody has claimed anything");
+    // Here it is known.
+    world.store.claim_namespace(shop, "shop-uid").await.unwrap();
+    world.store.delete_namespace(shop, "shop-uid", None).await.unwrap();
+    assert_eq!(told().await, 410);
 }
 
 #[tokio::test]
@@ -290,7 +371,7 @@ async fn tags_of_a_namespace_that_ends_are_told_to_be_gone() {
         assert!(std::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
-    world.store.tag_delete(repo, tag).await.unwrap();
+    world.store.tag_delete(repo, tag, None).await.unwrap();
     let gone = watch.next().await.unwrap();
     assert_eq!((&gone["type"], &gone["object"]["metadata"]["uid"]), (&"DELETED".into(), &uid));
 }

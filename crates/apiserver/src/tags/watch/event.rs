@@ -1,31 +1,40 @@
 //! From a change to events.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use access::Action;
 use content::{Change, Namespace, Noted, TagState};
 use oci::RepoName;
 use quick_cache::sync::Cache;
 
-use super::super::details::Depth;
-use super::super::identity::Identity;
-use super::super::look;
-use super::super::object::Found;
-use super::super::position::Version;
-use super::super::view::Living;
-use super::super::walk::Entry;
 use super::{Watcher, too_old};
 use crate::status::Result;
+use crate::tags::details::Keep;
+use crate::tags::identity::Identity;
+use crate::tags::look;
+use crate::tags::object::Found;
+use crate::tags::position::Version;
+use crate::tags::view::Living;
+use crate::tags::walk::Entry;
 
 /// Changes whose truth is remembered: those that all watchers look at just now.
 const TRUTHS: usize = 2_048;
 
-/// What the tag of a change was when the first watcher looked; by position.
-pub(crate) struct Truths(Cache<u64, Option<TagState>>);
+/// A change, and the namespace for which it was looked at: another one of the same name has to look for itself.
+type Seen = (u64, Arc<str>);
+
+/// What was read for a change when the first watcher looked.
+pub(crate) struct Truths {
+    /// The tag.
+    states: Cache<Seen, Option<TagState>>,
+    /// Since when the namespace owns what it has.
+    claims: Cache<Seen, Option<SystemTime>>,
+}
 
 impl Truths {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(TRUTHS))
+        Self { states: Cache::new(TRUTHS), claims: Cache::new(TRUTHS) }
     }
 }
 
@@ -35,12 +44,10 @@ impl Watcher {
     /// What the change means for this watch.
     ///
     /// # Errors
-    /// 410 when everything has to be looked at again; those of storage.
+    /// 410 when nobody can tell whose tag it was; those of storage.
     pub(super) async fn events(&self, noted: &Noted) -> Result<Events> {
         match &noted.change {
-            Change::Unknown => Err(too_old()),
-            Change::Namespace { namespace } if self.concerns(namespace) => Err(too_old()),
-            Change::Namespace { .. } => Ok(Events::new()),
+            Change::Unknown | Change::Namespace { .. } => Ok(Events::new()),
             Change::Pushed { repo, tag, new } => self.pushed(noted.at, repo, tag, *new).await,
             Change::Removed { repo, tag, was } => self.removed(noted.at, repo, tag, was).await,
         }
@@ -50,28 +57,39 @@ impl Watcher {
         let Some(entry) = self.entry(repo, tag, false).await? else { return Ok(Events::new()) };
         // If it is gone again, its removal follows.
         let Some(state) = self.truth(at, &entry).await? else { return Ok(Events::new()) };
-        let found = look::describe(&self.view, entry, state, self.renderer.style.depth()).await?;
-        Ok(vec![(if new { "ADDED" } else { "MODIFIED" }, found)])
+        Ok(vec![(if new { "ADDED" } else { "MODIFIED" }, self.as_it_is(at, entry, state).await?)])
     }
 
     async fn removed(&self, at: u64, repo: &Arc<str>, tag: &str, was: &TagState) -> Result<Events> {
         let Some(entry) = self.entry(repo, tag, true).await? else { return Ok(Events::new()) };
-        let mut events = Events::new();
-        let depth = self.renderer.style.depth();
         let truth = self.truth(at, &entry).await?;
         // Changes may be noted in another order than they happened in: what is there must not look gone in the end.
-        if truth.is_none_or(|truth| truth.created != was.created) {
-            events.push(("DELETED", self.last_seen(at, entry.clone(), *was, depth).await?));
+        if truth.is_some_and(|truth| truth.created == was.created) {
+            return Ok(Events::new());
         }
-        if let Some(state) = truth.filter(|_| !events.is_empty()) {
-            events.push(("ADDED", look::describe(&self.view, entry, state, depth).await?));
+        // The change does not say whose the tag was. What is older than the namespace's claim may be an earlier namespace's of
+        // the same name, and is nobody's to be told about.
+        if self.claim(at, &entry).await?.is_none_or(|claim| was.created < claim) {
+            return Err(too_old());
+        }
+        let mut events = vec![("DELETED", self.as_it_was(at, entry.clone(), *was).await?)];
+        if let Some(state) = truth {
+            events.push(("ADDED", self.as_it_is(at, entry, state).await?));
         }
         Ok(events)
     }
 
+    async fn as_it_is(&self, at: u64, entry: Entry, state: TagState) -> Result<Found> {
+        let depth = self.renderer.style.depth();
+        let mut found = look::describe(&self.view, entry, state, depth, Keep::Everything).await?;
+        found.version = found.version.told_at(at, self.view.server.tags.origin);
+        Ok(found)
+    }
+
     /// The tag as it was, with the version of its removal.
-    async fn last_seen(&self, at: u64, entry: Entry, was: TagState, depth: Option<Depth>) -> Result<Found> {
-        let mut found = look::describe(&self.view, entry, was, depth).await?;
+    async fn as_it_was(&self, at: u64, entry: Entry, was: TagState) -> Result<Found> {
+        let depth = self.renderer.style.depth();
+        let mut found = look::describe(&self.view, entry, was, depth, Keep::Everything).await?;
         // That its manifest may be gone as well is no problem of a tag that is gone.
         found.details = found.details.filter(|details| details.problem.is_none());
         found.version = Version::of_change(at, self.view.server.tags.origin);
@@ -103,11 +121,22 @@ impl Watcher {
         Ok(owner.map(|owner| Living { name: namespace.into(), uid: owner.uid.into(), terminating: true }))
     }
 
-    fn concerns(&self, namespace: &str) -> bool {
-        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    async fn truth(&self, at: u64, entry: &Entry) -> Result<Option<TagState>> {
+        let (seen, truths) = (seen(at, entry), &self.view.server.tags.truths);
+        truths.states.get_or_insert_async(&seen, look::state(&self.view, entry)).await
     }
 
-    async fn truth(&self, at: u64, entry: &Entry) -> Result<Option<TagState>> {
-        self.view.server.tags.truths.0.get_or_insert_async(&at, look::state(&self.view, entry)).await
+    /// Since when the namespace of the entry owns what is in it; `None`: it does not, or that is not known.
+    async fn claim(&self, at: u64, entry: &Entry) -> Result<Option<SystemTime>> {
+        let read = async {
+            let Some(namespace) = Namespace::parse(&entry.space.name) else { return Ok(None) };
+            let claim = self.view.store().namespace_claim(namespace).await?;
+            Ok(claim.filter(|(owner, _)| *owner.uid == *entry.space.uid).map(|(_, since)| since))
+        };
+        self.view.server.tags.truths.claims.get_or_insert_async(&seen(at, entry), read).await
     }
+}
+
+fn seen(at: u64, entry: &Entry) -> Seen {
+    (at, Arc::clone(&entry.space.uid))
 }

@@ -1,43 +1,38 @@
 //! Where a watch begins.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use super::super::options::{ListOptions, Since};
-use super::super::position::{Version, micros};
 use super::too_old;
-use crate::call::Server;
 use crate::status::Result;
-
-/// By so much the clocks of processes may differ, and what one has done reach another late.
-const MARGIN: Duration = Duration::from_secs(10);
+use crate::tags::options::{ListOptions, Since};
+use crate::tags::position::{MARGIN, micros};
+use crate::tags::view::View;
 
 pub(super) struct From {
     /// Changes behind this position are told.
     pub(super) position: u64,
     /// What there is is told first.
     pub(super) initial: bool,
+    /// What the caller may do now.
+    pub(super) grants: u64,
 }
 
 /// # Errors
-/// 410 when not all changes since then are known.
-pub(super) fn from(server: &Server, options: &ListOptions) -> Result<From> {
-    let changes = server.parts.store.changes();
+/// 410 when not all changes since then are known, or the caller's rights are others now.
+pub(super) fn from(view: &View, namespace: Option<&str>, options: &ListOptions) -> Result<From> {
+    let (changes, shared) = (view.store().changes(), &view.server.tags);
     let here = changes.here();
-    let Since::At(version) = options.since else {
-        return Ok(From { position: here, initial: options.send_initial_events != Some(false) });
-    };
+    let grants = shared.grants.look(view, namespace);
+    let whole = |initial| From { position: here, initial, grants: grants.stamp };
+    let Since::At(version) = options.since else { return Ok(whole(options.send_initial_events != Some(false))) };
     if options.send_initial_events == Some(true) {
-        return Ok(From { position: here, initial: true });
+        return Ok(whole(true));
     }
-    let margin = u64::try_from(MARGIN.as_micros()).unwrap_or(u64::MAX);
-    if version.micros() > here.max(micros(SystemTime::now())).saturating_add(margin) {
+    let is_future = version.micros() > here.max(micros(SystemTime::now())).saturating_add(MARGIN);
+    let position = version.resumed(shared.origin);
+    // What a right that is new shows was there before, and what one that is gone has shown still is: no change tells that.
+    if is_future || position < changes.oldest() || version.micros() < grants.since {
         return Err(too_old());
     }
-    let position = resumed(version, server.tags.origin, margin);
-    if position < changes.oldest() { Err(too_old()) } else { Ok(From { position, initial: false }) }
-}
-
-/// A position of our own is exact; anything else is a time by somebody's clock.
-fn resumed(version: Version, origin: super::super::position::Origin, margin: u64) -> u64 {
-    version.of(origin).unwrap_or_else(|| version.micros().saturating_sub(margin))
+    Ok(From { position, initial: false, grants: grants.stamp })
 }
