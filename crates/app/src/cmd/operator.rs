@@ -3,7 +3,7 @@
 use crate::logging::Logging;
 use crate::settings::{self, Flags, Kubernetes, Settings};
 use crate::wiring;
-use access::Reach;
+use access::{Reach, SystemClock};
 use anyhow::Context;
 use cluster::{Connection, Events, LeaderElection, LeaseSettings};
 use http::{Response, StatusCode, header};
@@ -76,7 +76,8 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
     });
     if kubernetes.api.is_some() {
         let settings = api_certificate::Settings::new(&namespace);
-        tasks.spawn(api_certificate::run(connection.clone(), settings, leader.clone(), certificate));
+        let clock = Arc::new(SystemClock::new());
+        tasks.spawn(api_certificate::run(connection.clone(), settings, clock, leader.clone(), certificate));
     }
     tasks.spawn(pull_secrets::run(connection, Scope::Cluster, events, wanted, leader, metrics));
     let election = tokio::spawn(election.run(stopped(stopping.clone())));

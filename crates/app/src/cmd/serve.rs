@@ -3,15 +3,13 @@
 use crate::cmd::version;
 use crate::logging::Logging;
 use crate::settings::{self, Driver, Flags, Settings, Warning};
-use crate::wiring::{self, Api, Identities, Kubernetes, Reload, Tasks};
+use crate::wiring::{self, Api, Identities, Kubernetes, Reload, Storage, Tasks};
 use anyhow::Context;
 use content::Store;
 use net::{Gate, Listener};
 use registry::{BuildInfo, DebugService, Gates, Health, Metrics, Registry, Service, Signer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::Driver as _;
-use storage::fs::{FsDriver, FsOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -38,18 +36,15 @@ async fn serve(
     warnings: &[Warning],
     logging: Logging,
 ) -> anyhow::Result<()> {
-    let Driver::Filesystem { root } = &settings.storage.driver;
-    let data = root.clone();
-    let driver = Arc::new(open(&data, settings.storage.read_only)?);
-    let made_up = wiring::made_up(Some(&data), !settings.storage.read_only)?;
-    let secrets = wiring::secrets(&settings, &made_up);
+    let storage = Storage::open(&settings).await?;
+    let secrets = wiring::secrets(&settings, &storage.made_up);
     let kubernetes = cluster(&settings).await?;
     let identities = Identities::new(kubernetes.clone())?;
     let identity = identities.build(&settings, &secrets)?;
     let tls = wiring::tls(&settings)?;
     let (current, previous) = &secrets.uploads;
     let registry = Arc::new(Registry {
-        store: Store::new(driver.clone(), content_settings(&settings)),
+        store: Store::new(Arc::clone(&storage.driver), content_settings(&settings)),
         identity: arc_swap::ArcSwap::from_pointee(identity),
         live: arc_swap::ArcSwap::from_pointee(wiring::live(&settings)?),
         gates: Gates {
@@ -59,6 +54,7 @@ async fn serve(
         signer: arc_swap::ArcSwap::from_pointee(Signer::new(current, previous.as_deref())),
         metrics: Metrics::new(BuildInfo { version: version::VERSION, commit: version::COMMIT }),
         health: Arc::new(Health::default()),
+        figures: Box::new(storage.figures()),
     });
     let listener = wiring::bind(&settings.http.listen).await.context("http.addr")?;
     let api = Api::prepare(kubernetes.as_ref(), &registry, &settings).await?;
@@ -77,10 +73,10 @@ async fn serve(
         tls: tls.clone(),
         api_host: api.as_ref().map(Api::host),
         logging,
-        made_up,
+        made_up: storage.made_up,
         hangups: signals.hangups,
     };
-    let mut tasks = Tasks::start(&registry, &settings, kubernetes, api, reload);
+    let mut tasks = Tasks::start(&registry, &settings, storage.bucket, kubernetes, api, reload);
     let service = Arc::new(Service::new(Arc::clone(&registry)));
     let serve_settings = wiring::serve_settings(&settings);
     let mut failed = false;
@@ -100,7 +96,7 @@ async fn serve(
     if let Some(debug) = debug {
         drop(debug.await);
     }
-    driver.close().await.context("cannot leave the data folder in order; the next start repairs it")?;
+    storage.driver.close().await.context("cannot leave the data folder in order; the next start repairs it")?;
     tracing::info!(connections = served.accepted, cut = served.cut, "stopped");
     if failed {
         anyhow::bail!("a task ended by itself, which is a defect of homeport; the log says why");
@@ -118,23 +114,6 @@ fn content_settings(settings: &Settings) -> content::Settings {
 async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Kubernetes>>> {
     let Some(kubernetes) = &settings.kubernetes else { return Ok(None) };
     Ok(Some(Arc::new(Kubernetes::connect(kubernetes).await?)))
-}
-
-fn open(root: &Path, read_only: bool) -> anyhow::Result<FsDriver> {
-    // A folder that cannot be written is good enough for a registry that does not write.
-    let options = |read_only| FsOptions { read_only, ..FsOptions::new(root) };
-    match FsDriver::open(options(false)) {
-        Err(error) if read_only && error.kind == storage::ErrorKind::ReadOnly => Ok(FsDriver::open(options(true))?),
-        other => other.map_err(|error| {
-            let hint = match error.kind {
-                storage::ErrorKind::ReadOnly => {
-                    "; let the user that homeport runs as write there, or choose another folder"
-                }
-                _ => "",
-            };
-            anyhow::anyhow!("{error}: {}{hint}", error.source)
-        }),
-    }
 }
 
 async fn debug_server(
@@ -182,7 +161,7 @@ fn announce(
     listener: &Listener,
     warnings: &[Warning],
 ) -> anyhow::Result<()> {
-    let Driver::Filesystem { root } = &settings.storage.driver;
+    let place = place(&settings.storage.driver);
     let address = listener.local_addrs().first().map_or_else(|| settings.http.listen.to_string(), ToString::to_string);
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -192,7 +171,7 @@ fn announce(
         commit = version::COMMIT,
         address,
         tls = settings.http.tls.is_some(),
-        storage = %root.display(),
+        storage = place,
         auth = auth_name(settings),
         cache = "inmemory",
         read_only = settings.storage.read_only,
@@ -203,11 +182,18 @@ fn announce(
     }
     let scheme = if settings.http.tls.is_some() { "https" } else { "http" };
     let name = address.replace("127.0.0.1", "localhost").replace("[::]", "localhost").replace("0.0.0.0", "localhost");
-    let shown = root.canonicalize().unwrap_or_else(|_| root.clone());
     crate::cmd::print(&format!(
-        "\nHomeport is listening on {scheme}://{address}\nData is in {}\n\nPush a first image:\n  docker tag alpine {name}/demo/alpine\n  docker push {name}/demo/alpine\n\n",
-        shown.display()
+        "\nHomeport is listening on {scheme}://{address}\nData is in {place}\n\nPush a first image:\n  docker tag alpine {name}/demo/alpine\n  docker push {name}/demo/alpine\n\n"
     ))
+}
+
+/// Where the data is, for a person.
+fn place(driver: &Driver) -> String {
+    match driver {
+        Driver::Filesystem { root } => root.canonicalize().unwrap_or_else(|_| root.clone()).display().to_string(),
+        Driver::S3(s3) if s3.root_directory.is_empty() => format!("s3://{}", s3.bucket),
+        Driver::S3(s3) => format!("s3://{}/{}", s3.bucket, s3.root_directory),
+    }
 }
 
 /// Which users there are, for the first line of the log.

@@ -6,22 +6,21 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
-use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore};
 
-/// Certificates of one bundle that are looked at; the two that overlap at a renewal, and room.
-const CERTIFICATES_MAX: usize = 8;
 /// Characters per line of PEM (RFC 7468 section 2).
 const PEM_LINE: usize = 64;
 /// However long a certificate is good, later ends are not told.
 const END_MAX: i64 = 10 * 366 * 86_400;
 
-/// Certificates, the oldest first, each once.
+/// Certificates, the oldest first, each once. As many as the object has that they come from: Kubernetes bounds it, and what
+/// was cut could be the one that counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bundle(Vec<CertificateDer<'static>>);
 
@@ -29,28 +28,27 @@ impl Bundle {
     /// The certificates of a PEM file; what is none is left out.
     pub(super) fn parse(pem: &[u8]) -> Self {
         let mut bundle = Self::default();
-        for certificate in CertificateDer::pem_slice_iter(pem).take(CERTIFICATES_MAX).flatten() {
+        for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
             bundle.add(certificate);
         }
         bundle
     }
 
     fn add(&mut self, certificate: CertificateDer<'static>) {
-        if self.0.contains(&certificate) {
-            return;
-        }
-        self.0.push(certificate);
-        if self.0.len() > CERTIFICATES_MAX {
-            self.0.remove(0);
+        if !self.0.contains(&certificate) {
+            self.0.push(certificate);
         }
     }
 
-    /// This bundle and the first certificate of another, which is what a server shows of its own.
-    pub(super) fn with_first_of(mut self, chain: &Self) -> Self {
-        if let Some(first) = chain.0.first() {
-            self.add(first.clone());
-        }
+    /// This bundle, and what else is in another.
+    pub(super) fn with(mut self, other: &Self) -> Self {
+        other.0.iter().for_each(|certificate| self.add(certificate.clone()));
         self
+    }
+
+    /// The first certificate alone, which is what a server shows of its own.
+    pub(super) fn first(&self) -> Self {
+        Self(self.0.first().cloned().into_iter().collect())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -61,7 +59,7 @@ impl Bundle {
     pub(super) fn good_at(&self, name: &str, time: Timestamp) -> Self {
         let good = |certificate: &&CertificateDer<'static>| {
             let alone = Self(vec![(*certificate).clone()]);
-            Verifier::new(&alone, name).is_some_and(|verifier| verifier.takes(&alone, time))
+            Verifier::new(&alone, name).is_some_and(|verifier| verifier.check(&alone, time).is_ok())
         };
         Self(self.0.iter().filter(good).cloned().collect())
     }
@@ -97,12 +95,19 @@ impl Verifier {
         Some(Self { verifier: verifier.build().ok()?, name: ServerName::try_from(name.to_owned()).ok()? })
     }
 
-    fn takes(&self, chain: &Bundle, time: Timestamp) -> bool {
-        let Some((first, others)) = chain.0.split_first() else { return false };
-        let Ok(seconds) = u64::try_from(time.as_second()) else { return false };
+    fn check(&self, chain: &Bundle, time: Timestamp) -> Result<(), rustls::Error> {
+        let (first, others) = chain.0.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let seconds = u64::try_from(time.as_second()).map_err(|_| rustls::Error::FailedToGetCurrentTime)?;
         let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        self.verifier.verify_server_cert(first, others, &self.name, &[], time).is_ok()
+        self.verifier.verify_server_cert(first, others, &self.name, &[], time).map(|_| ())
     }
+}
+
+/// Whether the certificate that a server shows was signed with another one's key, and has not ended.
+pub(super) fn is_signed_by_another(chain: &Bundle, name: &str, now: Timestamp) -> bool {
+    let first = chain.first();
+    let checked = Verifier::new(&first, name).map(|verifier| verifier.check(&first, now));
+    matches!(checked, Some(Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))))
 }
 
 /// When a server with this chain and key is no longer believed by who trusts `trusted`; `None` if it is not now.
@@ -111,7 +116,7 @@ pub(super) fn end(chain: &Bundle, key: &[u8], trusted: &Bundle, name: &str, now:
     let key = PrivateKeyDer::from_pem_slice(key).ok()?;
     CertifiedKey::from_der(chain.0.clone(), key, &default_provider()).ok()?;
     let at = |seconds: i64| Timestamp::from_second(now.as_second().saturating_add(seconds)).ok();
-    let takes = |seconds: i64| at(seconds).is_some_and(|time| verifier.takes(chain, time));
+    let takes = |seconds: i64| at(seconds).is_some_and(|time| verifier.check(chain, time).is_ok());
     if !takes(0) {
         return None;
     }

@@ -23,7 +23,7 @@ pub(super) enum Registration {
 /// The Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// We made the certificate.
+    /// It says that we made the certificate.
     pub(super) marked: bool,
     pub(super) chain: Bundle,
     pub(super) key: Key,
@@ -47,6 +47,8 @@ pub(super) struct Inputs<'a> {
     pub(super) registration: &'a Registration,
     /// `None`: there is none.
     pub(super) stored: Option<&'a Stored>,
+    /// The Secret has been as it is for so long that every pod shows what is in it.
+    pub(super) settled: bool,
     pub(super) now: Timestamp,
 }
 
@@ -78,7 +80,7 @@ pub(super) enum Plan {
     /// A new certificate is to be made and trusted, and then stored.
     Renew {
         cause: Cause,
-        /// Trusted beside it, for pods that still show them.
+        /// Trusted beside it, for pods that still show another one.
         beside: Bundle,
     },
 }
@@ -86,29 +88,38 @@ pub(super) enum Plan {
 /// What to do.
 pub(super) fn decide(inputs: Inputs<'_>) -> Plan {
     let Registration::Ours { trusted, held } = inputs.registration else { return Plan::Idle };
-    let name = server_name(inputs.namespace);
-    let good = |bundle: &Bundle| bundle.good_at(&name, inputs.now);
     let Some(stored) = inputs.stored else {
-        return Plan::Renew { cause: Cause::Missing, beside: good(trusted) };
+        return Plan::Renew { cause: Cause::Missing, beside: trusted.clone() };
     };
+    let name = server_name(inputs.namespace);
+    let end = |trusted: &Bundle| bundle::end(&stored.chain, &stored.key.0, trusted, &name, inputs.now);
+    // Until pods show what the Secret says, nothing is taken away that they may need.
+    let beside = |said: &Bundle| if inputs.settled { said.clone() } else { trusted.clone().with(said) };
     let differs = |wanted: &Bundle| trusted != wanted || !held;
-    if !stored.marked {
-        let end = bundle::end(&stored.chain, &stored.key.0, &stored.ca, &name, inputs.now);
-        // Without a word about it, somebody else may have said what to trust.
-        let trust = Some(&stored.ca).filter(|ca| !ca.is_empty() && differs(ca)).cloned();
-        return Plan::Keep { end, trust, ca: None };
+    if !stored.marked || bundle::is_signed_by_another(&stored.chain, &name, inputs.now) {
+        let (said, now) = (end(&stored.ca), end(trusted));
+        let wanted = match (said, now) {
+            // Somebody else may have said what to trust: without a word here, or with a wrong one, that stays.
+            _ if stored.ca.is_empty() => None,
+            (None, Some(_)) => None,
+            (None, None) => Some(trusted.clone().with(&stored.ca)),
+            (Some(_), _) => Some(beside(&stored.ca)),
+        };
+        return Plan::Keep { end: said.or(now), trust: wanted.filter(differs), ca: None };
     }
-    let wanted = good(&stored.ca.clone().with_first_of(&stored.chain));
-    let end = bundle::end(&stored.chain, &stored.key.0, &wanted, &name, inputs.now);
-    let Some(end) = end else { return Plan::Renew { cause: Cause::Unusable, beside: wanted } };
+    let said = stored.ca.clone().with(&stored.chain.first()).good_at(&name, inputs.now);
+    let Some(end) = end(&said) else {
+        return Plan::Renew { cause: Cause::Unusable, beside: trusted.clone().with(&said) };
+    };
+    let wanted = beside(&said);
     if end.duration_since(inputs.now) <= RENEW_BEFORE {
         return Plan::Renew { cause: Cause::Age, beside: wanted };
     }
-    let ca = (stored.ca != wanted).then(|| wanted.clone());
-    Plan::Keep { end: Some(end), trust: differs(&wanted).then_some(wanted), ca }
+    let ca = (stored.ca != said).then_some(said);
+    Plan::Keep { end: Some(end), trust: Some(wanted).filter(differs), ca }
 }
 
 /// What is trusted with a new certificate.
 pub(super) fn renewed(beside: Bundle, pair: &Pair) -> Bundle {
-    beside.with_first_of(&Bundle::parse(pair.certificate.as_bytes()))
+    beside.with(&Bundle::parse(pair.certificate.as_bytes()).first())
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use access::Clock;
 use cluster::{ApiError, Call, Connection, get, merge_patch, post};
 use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bundle::Bundle;
 use super::decide::{self, Cause, Inputs, Plan, Registration};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::objects::{self, MANAGER};
 use super::pair::{self, MakeError, Pair};
@@ -44,7 +46,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Looks, and does what is to be done.
-    pub(super) async fn look(&self) -> Result<(), LookError> {
+    pub(super) async fn look(&self, memory: &mut Memory) -> Result<(), LookError> {
         let Some(service) = self.read::<APIService>(Call::ApiService, &self.service_path()).await? else {
             self.metrics.set_end(None);
             return Ok(());
@@ -55,11 +57,21 @@ impl Keeper {
             Registration::NotOurs => None,
         };
         let stored = secret.as_ref().map(objects::stored);
-        let now = Timestamp::from_second(self.clock.unix_seconds()).unwrap_or_default();
+        let unchanged = secret.as_ref().map(|secret| memory.unchanged_for(&secret.metadata, self.clock.elapsed()));
+        let settled = unchanged.is_some_and(|time| time >= self.settings.settle);
+        let mut now = Timestamp::from_second(self.clock.unix_seconds()).unwrap_or_default();
         let (namespace, stored) = (self.settings.namespace.as_str(), stored.as_ref());
-        match decide::decide(Inputs { namespace, registration: &registration, stored, now }) {
+        let decide = |now| decide::decide(Inputs { namespace, registration: &registration, stored, settled, now });
+        let mut plan = decide(now);
+        if matches!(plan, Plan::Renew { .. }) {
+            // Whoever is to believe the certificate decides what time it is.
+            now = self.server_time().await?.unwrap_or(now);
+            plan = decide(now);
+        }
+        match plan {
             Plan::Idle => self.metrics.set_end(None),
             Plan::Keep { end, trust, ca } => {
+                memory.made = None;
                 self.metrics.set_end(end);
                 if let Some(bundle) = trust {
                     self.trust(&service.metadata, &bundle).await?;
@@ -69,13 +81,25 @@ impl Keeper {
                 }
             }
             Plan::Renew { cause, beside } => {
-                let pair = pair::make(namespace, now)?;
-                let bundle = decide::renewed(beside, &pair);
+                let pair = memory.made.take().map_or_else(|| pair::make(namespace, now), Ok)?;
+                let bundle = decide::renewed(beside, memory.made.insert(pair.clone()));
                 self.trust(&service.metadata, &bundle).await?;
                 self.store(secret.as_ref(), &pair, &bundle, cause).await?;
+                memory.made = None;
             }
         }
         Ok(())
+    }
+
+    /// The time of the API server; `None` if it does not tell.
+    async fn server_time(&self) -> Result<Option<Timestamp>, ApiError> {
+        let question = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+        let request = post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &question)?;
+        match self.connection.call::<SelfSubjectReview>(Call::Other, request).await {
+            Ok(review) => Ok(review.metadata.creation_timestamp.map(|time| time.0)),
+            Err(ApiError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn trust(&self, service: &ObjectMeta, bundle: &Bundle) -> Result<(), ApiError> {

@@ -2,10 +2,10 @@
 //! the APIService.
 //!
 //! Invariants:
-//! * What is served is trusted first: `caBundle` has a new certificate before the Secret does, and keeps the one before until
-//!   that ends, since pods see the Secret late.
-//! * Only a certificate that we made is replaced. Where somebody else makes it, `caBundle` follows the `ca.crt` of the Secret,
-//!   no more.
+//! * What is served is trusted: `caBundle` has a new certificate of ours before the Secret does. Nothing is taken out of it
+//!   before the Secret has been the same for [`Settings::settle`], since pods see the Secret late.
+//! * Only a certificate that we made is replaced: it is marked, and signed with its own key. Where somebody else makes it,
+//!   `caBundle` follows the `ca.crt` of the Secret, and only to what vouches for the certificate in it.
 //! * Nothing is done unless there is an APIService that leads to our Service. It is never made here, nor taken away.
 //! * A change applies only to the state that it was made for. No key is logged or shown.
 //!
@@ -14,6 +14,7 @@
 mod bundle;
 mod decide;
 mod look;
+mod memory;
 mod metrics;
 mod objects;
 mod pair;
@@ -38,6 +39,9 @@ pub const MARK: (&str, &str) = ("homeport/certificate", "self-signed");
 
 /// Between two looks: for so long at most a `caBundle` that somebody took away is missing.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// By then every pod shows what is in the Secret; a kubelet takes up to a minute and a half to bring it. A leader of before
+/// has no change on its way any more, either.
+const SETTLE: Duration = Duration::from_secs(300);
 
 /// What is looked after, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +52,16 @@ pub struct Settings {
     pub api_service: String,
     /// Between two looks.
     pub interval: Duration,
+    /// For how long the Secret has to be unchanged before anything is taken out of `caBundle`.
+    pub settle: Duration,
 }
 
 impl Settings {
     /// The API of the registry in this namespace.
     #[must_use]
     pub fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), api_service: API_SERVICE.to_owned(), interval: INTERVAL }
+        let (namespace, api_service) = (namespace.to_owned(), API_SERVICE.to_owned());
+        Self { namespace, api_service, interval: INTERVAL, settle: SETTLE }
     }
 }
 

@@ -3,20 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::SystemClock;
+use access::Clock;
 use cluster::Connection;
 use tokio::sync::watch;
 
 use super::Settings;
 use super::look::Keeper;
+use super::memory::Memory;
 use super::metrics::Metrics;
 
 /// After a change of somebody else that came between.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks after the certificate of the API while `leader` says so. Ends when nobody can say so any more.
-pub async fn run(connection: Connection, settings: Settings, mut leader: watch::Receiver<bool>, metrics: Arc<Metrics>) {
-    let clock = Arc::new(SystemClock::new());
+pub async fn run(
+    connection: Connection,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    mut leader: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+) {
     let keeper = Keeper { connection, settings, clock, metrics };
     while crate::leads(&mut leader, true).await {
         // A change that is on its way when the lead is lost is bound to the state that it was made for.
@@ -29,9 +35,9 @@ pub async fn run(connection: Connection, settings: Settings, mut leader: watch::
 }
 
 async fn lead(keeper: &Keeper) {
-    let mut told = String::new();
+    let (mut told, mut memory) = (String::new(), Memory::default());
     loop {
-        let pause = match keeper.look().await {
+        let pause = match keeper.look(&mut memory).await {
             Ok(()) => {
                 told.clear();
                 keeper.settings.interval

@@ -34,8 +34,28 @@ fn trusts(pairs: &[&Pair]) -> Registration {
     Registration::Ours { trusted: bundle(pairs), held: true }
 }
 
+/// When every pod shows what is in the Secret.
 fn plan(registration: &Registration, stored: Option<&Stored>) -> Plan {
-    decide(Inputs { namespace: NAMESPACE, registration, stored, now: now() })
+    decide(Inputs { namespace: NAMESPACE, registration, stored, settled: true, now: now() })
+}
+
+/// When pods may still show something else.
+fn plan_early(registration: &Registration, stored: Option<&Stored>) -> Plan {
+    decide(Inputs { namespace: NAMESPACE, registration, stored, settled: false, now: now() })
+}
+
+/// A certificate for our Service as an authority makes it, and the authority.
+fn issued() -> (Pair, Pair) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "internal");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = params.self_signed(&key).unwrap();
+    let authority = Pair { certificate: ca.pem(), key: key.serialize_pem() };
+    let issuer = rcgen::Issuer::new(params, key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec![server_name(NAMESPACE)]).unwrap().signed_by(&key, &issuer).unwrap();
+    (Pair { certificate: leaf.pem(), key: key.serialize_pem() }, authority)
 }
 
 fn kept(plan: Plan) -> (Option<Bundle>, Option<Bundle>) {
@@ -77,9 +97,11 @@ fn what_is_written_is_what_is_read() {
     for nothing in ["", "text", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", &one.key] {
         assert!(Bundle::parse(nothing.as_bytes()).is_empty(), "{nothing:.30}");
     }
+    // A company's bundle is not cut.
     let many: Vec<Pair> = (0..20).map(|age| made(days(age))).collect();
     let all = many.iter().fold(Bundle::default(), renewed);
-    assert_eq!(all, bundle(&many.iter().skip(12).collect::<Vec<_>>()), "the newest of too many");
+    assert_eq!(all, bundle(&many.iter().collect::<Vec<_>>()));
+    assert_eq!(Bundle::parse(all.to_pem().as_bytes()), all);
 }
 
 #[test]
@@ -101,6 +123,27 @@ fn what_is_trusted_follows_the_secret() {
     // Somebody took the certificate itself out of what is trusted, or the one before, which they may.
     assert_eq!(kept(plan(&trusts(&[&pair]), Some(&stored(&pair, &[])))), (None, wanted.clone()));
     assert_eq!(kept(plan(&trusts(&[&before, &pair]), Some(&stored(&pair, &[&pair])))), (wanted, None));
+}
+
+/// What is served must be trusted while pods see the Secret late: manifests that were applied again with another
+/// certificate, a hand that was too quick, a leader of before whose change is on its way.
+#[test]
+fn nothing_is_taken_away_before_pods_show_what_the_secret_says() {
+    let (pair, before, ended) = (made(days(1)), made(days(100)), made(days(400)));
+    let (_, authority) = issued();
+    for trusted in [vec![&before], vec![&before, &pair], vec![&authority, &before], vec![&ended]] {
+        let wanted = bundle(&[trusted.as_slice(), &[&pair]].concat());
+        let (trust, ca) = kept(plan_early(&trusts(&trusted), Some(&stored(&pair, &[&pair]))));
+        assert_eq!((trust.unwrap_or_else(|| bundle(&trusted)), ca), (wanted, None));
+        let (trust, ca) = kept(plan(&trusts(&trusted), Some(&stored(&pair, &[&pair]))));
+        assert_eq!((trust, ca), (Some(bundle(&[&pair])), None));
+    }
+    // Nothing to do: what is trusted has more than is said.
+    assert_eq!(kept(plan_early(&trusts(&[&before, &pair]), Some(&stored(&pair, &[&pair])))), (None, None));
+    let old = made(days(300));
+    let both = bundle(&[&before, &old]);
+    let wanted = Plan::Renew { cause: Cause::Age, beside: both };
+    assert_eq!(plan_early(&trusts(&[&before, &old]), Some(&stored(&old, &[&old]))), wanted);
 }
 
 #[test]
@@ -125,8 +168,7 @@ fn a_new_one_comes_in_time_and_the_one_before_stays_trusted() {
             (Plan::Keep { trust: None, ca: None, .. }, None) => {}
             (Plan::Renew { cause, beside }, Some(wanted)) => {
                 assert_eq!(cause, wanted);
-                let trusted = if cause == Cause::Age { bundle(&[&pair]) } else { Bundle::default() };
-                assert_eq!(beside, trusted);
+                assert_eq!(beside, bundle(&[&pair]));
             }
             (other, _) => panic!("{age:?}: {other:?}"),
         }
@@ -149,15 +191,18 @@ fn what_cannot_be_used_is_replaced() {
         (key_of_another, vec![&pair]),
         (broken(|secret| secret.key = Key(Vec::new())), vec![&pair]),
         (broken(|secret| secret.chain = Bundle::default()), vec![&pair]),
-        (stored(&elsewhere, &[&elsewhere]), vec![]),
+        (stored(&elsewhere, &[&elsewhere]), vec![&pair]),
+        // Emptied: pods still show what they have read.
+        (Stored { chain: Bundle::default(), ..stored(&pair, &[]) }, vec![&pair]),
     ];
     for (secret, beside) in cases {
         let wanted = Plan::Renew { cause: Cause::Unusable, beside: bundle(&beside) };
         assert_eq!(plan(&trusts(&[&pair]), Some(&secret)), wanted);
     }
-    // Pods may still show what was in a Secret that is gone.
-    let wanted = Plan::Renew { cause: Cause::Missing, beside: bundle(&[&pair]) };
-    assert_eq!(plan(&trusts(&[&pair, &elsewhere]), None), wanted);
+    // Pods may still show what was in a Secret that is gone, whoever vouches for it.
+    let (_, authority) = issued();
+    let wanted = Plan::Renew { cause: Cause::Missing, beside: bundle(&[&pair, &authority]) };
+    assert_eq!(plan(&trusts(&[&pair, &authority]), None), wanted);
 }
 
 #[test]
@@ -170,10 +215,46 @@ fn what_others_make_is_followed_and_not_replaced() {
     };
     assert_eq!(trust(plan(&trusts(&[]), Some(&foreign(&pair, &[&pair])))), Some(bundle(&[&pair])));
     assert_eq!(trust(plan(&trusts(&[&pair]), Some(&foreign(&pair, &[&pair])))), None);
-    // However bad it is.
+    // However bad it is, where nothing else is better; what it replaces may be right in some way that we do not know.
     assert_eq!(trust(plan(&trusts(&[]), Some(&foreign(&old, &[&old])))), Some(bundle(&[&old])));
+    assert_eq!(trust(plan(&trusts(&[&pair]), Some(&foreign(&old, &[&old])))), Some(bundle(&[&pair, &old])));
+    assert_eq!(trust(plan(&trusts(&[&pair, &old]), Some(&foreign(&old, &[&old])))), None);
     // An authority that everybody knows has no certificate here, or the administrator says which one counts.
     assert_eq!(trust(plan(&trusts(&[&old]), Some(&foreign(&pair, &[])))), None);
+}
+
+#[test]
+fn what_vouches_for_a_foreign_certificate_is_not_exchanged_for_what_does_not() {
+    let ((leaf, authority), other) = (issued(), made(days(1)));
+    let foreign = |ca: &[&Pair]| Stored { marked: false, ..stored(&leaf, ca) };
+    let kept = |plan: Plan| match plan {
+        Plan::Keep { end: Some(_), trust, ca: None } => trust,
+        other => panic!("{other:?}"),
+    };
+    // A stale authority in the Secret, and the right one set by hand.
+    for plan in [plan, plan_early] {
+        assert_eq!(kept(plan(&trusts(&[&authority]), Some(&foreign(&[&other])))), None);
+        assert_eq!(kept(plan(&trusts(&[&authority]), Some(&foreign(&[&authority])))), None);
+    }
+    // Another authority comes: the one before stays until pods show the certificate of the new one.
+    let both = Some(bundle(&[&other, &authority]));
+    assert_eq!(kept(plan_early(&trusts(&[&other]), Some(&foreign(&[&authority])))), both);
+    assert_eq!(kept(plan(&trusts(&[&other, &authority]), Some(&foreign(&[&authority])))), Some(bundle(&[&authority])));
+}
+
+/// The Secret is made anew when it is deleted, and somebody else's certificate comes into it: the mark is still there.
+#[test]
+fn a_certificate_of_an_authority_is_not_ours_whatever_is_marked() {
+    let ((leaf, authority), ours) = (issued(), made(days(1)));
+    let marked = stored(&leaf, &[&authority]);
+    assert!(marked.marked);
+    let Plan::Keep { end: Some(_), trust, ca: None } = plan_early(&trusts(&[&ours]), Some(&marked)) else { panic!() };
+    assert_eq!(trust, Some(bundle(&[&ours, &authority])));
+    // Also when nothing vouches for it here, and when its key is not there yet.
+    for odd in [stored(&leaf, &[]), Stored { key: Key(ours.key.clone().into_bytes()), ..marked }] {
+        let plan = plan(&trusts(&[&ours]), Some(&odd));
+        assert!(matches!(plan, Plan::Keep { end: None, ca: None, .. }), "{plan:?}");
+    }
 }
 
 #[test]

@@ -26,8 +26,9 @@ const TLS_VOLUME: &str = "tls";
 const API_VOLUME: &str = "api-tls";
 /// A pod that leaves is out of the Service's addresses after this time, while it still answers.
 const LEAVE_SECONDS: i64 = 5;
-/// Running requests get 30 s to end (`http.draintimeout`); the rest is for leaving and for the last writes.
-const GRACE_SECONDS: i64 = 45;
+/// Leaving takes 5 s, running requests get 30 s to end (`http.draintimeout`), those of the API of tags another 5 s; the rest is
+/// for the last writes.
+const GRACE_SECONDS: i64 = 60;
 
 pub(super) fn registry(inputs: &Inputs, config: &str) -> Object {
     let mut mounts = vec![mount(CONFIG_VOLUME, CONFIG_FOLDER, true), mount(storage::VOLUME, DATA_FOLDER, false)];

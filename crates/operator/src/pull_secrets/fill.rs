@@ -88,16 +88,17 @@ pub(super) fn filled(
     })
 }
 
-/// The change that tells how a Secret stands, and who says so.
+/// The change that tells how a Secret stands, and who looks after it.
 pub(super) fn told(secret: &SecretView, status: &Status, settings: &Settings) -> Value {
+    let mut annotations = json!({ (names::STATUS): status.to_annotation() });
+    if let Some(holder) = plan::holder(settings) {
+        annotations[names::OPERATOR] = json!(holder);
+    }
     json!({
         "metadata": {
             "uid": secret.uid,
             "resourceVersion": secret.resource_version,
-            "annotations": {
-                (names::STATUS): status.to_annotation(),
-                (names::OPERATOR): settings.operator(),
-            },
+            "annotations": annotations,
         },
     })
 }

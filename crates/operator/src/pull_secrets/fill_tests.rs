@@ -84,6 +84,18 @@ fn a_status_touches_nothing_else() {
 }
 
 #[test]
+fn who_has_nothing_to_fill_holds_nothing() {
+    let none = Settings::new(OPERATOR, Vec::new(), None, std::time::Duration::ZERO);
+    let status = Status::problem("NoRegistryHosts", "none");
+    let patch = told(&fresh(), &status, &none);
+    assert_eq!(patch["metadata"]["annotations"], json!({ (names::STATUS): status.to_annotation() }));
+    let mut secret = fresh();
+    secret.annotations.status = Some(status.to_annotation());
+    assert!(plan::is_told(&secret, &status, &none));
+    assert!(!plan::is_told(&secret, &status, &settings()));
+}
+
+#[test]
 fn an_account_is_what_its_metadata_say() {
     let named = |uid: Option<&str>| ObjectMeta { uid: uid.map(str::to_owned), ..ObjectMeta::default() };
     assert_eq!(account(None), Account::Missing);

@@ -6,8 +6,8 @@
 //! * Data, end, hash and UID change in one step: never the UID of one ServiceAccount with the token of another.
 //! * A Secret is deleted only when the API server itself says that the ServiceAccount is gone whose token we wrote into
 //!   this very Secret.
-//! * Of several operators in a cluster one fills a Secret: the one that its annotation names, or the first one. Others write
-//!   nothing into it until its token is about to end.
+//! * Of several operators in a cluster one fills a Secret: the one that its annotation names, or the first one that can.
+//!   Others write nothing into it, however long that one is away.
 //! * No token and no data of a Secret is kept, logged or shown.
 //!
 //! What is to be done is a function of what is there ([`plan::plan`]); `turn` reads and carries out, `runner` decides when.

@@ -10,9 +10,6 @@ use super::settings::Settings;
 use super::status::Status;
 use super::view::SecretView;
 
-/// A token that is so near to its end was not renewed in time, since that is done when half of the shortest life of ten
-/// minutes is left, at the latest: nobody looks after its Secret.
-const ABANDONED_BEFORE_END: SignedDuration = SignedDuration::from_mins(2);
 /// Lives shorter than this are renewed at half of their time, longer ones at two thirds.
 const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -77,12 +74,7 @@ pub enum Plan {
     /// Tell what is wrong.
     Report(Status),
     /// Another operator fills it: tell that, and nothing in the Secret.
-    Leave {
-        /// What is told.
-        status: Status,
-        /// When to look again, if its token has an end.
-        until: Option<Timestamp>,
-    },
+    Leave(Status),
     /// The ServiceAccount of the token that we wrote is gone: so goes the Secret.
     Delete,
 }
@@ -94,21 +86,21 @@ pub enum Claim<'a> {
     None,
     /// Something that it cannot have.
     Refused(Status),
-    /// Something that another operator gives it, until then at least.
-    Elsewhere(Status, Option<Timestamp>),
+    /// Something that another operator gives it.
+    Elsewhere(Status),
     /// A token of the ServiceAccount of this name in its own namespace.
     Of(&'a str),
 }
 
 /// What a Secret asks for, before anybody looks at the ServiceAccount.
 #[must_use]
-pub fn claim<'a>(secret: &'a SecretView, settings: &Settings, now: Timestamp) -> Claim<'a> {
+pub fn claim<'a>(secret: &'a SecretView, settings: &Settings) -> Claim<'a> {
     let Some(name) = secret.annotations.service_account.as_deref() else { return Claim::None };
     if secret.deleting {
         return Claim::None;
     }
-    if let Some((status, until)) = elsewhere(secret, settings, now) {
-        return Claim::Elsewhere(status, until);
+    if let Some(status) = elsewhere(secret, settings) {
+        return Claim::Elsewhere(status);
     }
     let problem = |reason, message: String| Claim::Refused(Status::problem(reason, &message));
     if !names::is_service_account_name(name) {
@@ -131,32 +123,25 @@ pub fn claim<'a>(secret: &'a SecretView, settings: &Settings, now: Timestamp) ->
     Claim::Of(name)
 }
 
-/// Another operator holds the Secret. It does so until its token is about to end: who looks after a Secret renews in time.
-/// What has no token yet is meant for that operator, whether it runs or not.
-fn elsewhere(secret: &SecretView, settings: &Settings, now: Timestamp) -> Option<(Status, Option<Timestamp>)> {
-    let annotations = &secret.annotations;
-    let operator = annotations.operator.as_deref().filter(|operator| *operator != settings.operator())?;
-    let end: Option<Timestamp> = annotations.expires_at.as_deref().and_then(|end| end.parse().ok());
-    let until = end.map(|end| end.checked_sub(ABANDONED_BEFORE_END).unwrap_or(end));
-    if until.is_some_and(|until| until <= now) {
-        return None;
-    }
+/// Another operator holds the Secret, whether it runs or not: it may come back, and only people know that it does not.
+fn elsewhere(secret: &SecretView, settings: &Settings) -> Option<Status> {
     let ours = settings.operator();
+    let operator = secret.annotations.operator.as_deref().filter(|operator| *operator != ours)?;
     let message = format!(
         "the operator of {operator:.253?} fills this Secret, so the one of {ours:?} does not; annotation {} decides",
         names::OPERATOR
     );
-    Some((Status::problem("HeldByAnotherOperator", &message), until))
+    Some(Status::problem("HeldByAnotherOperator", &message))
 }
 
 /// What to do about a Secret.
 #[must_use]
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let secret = inputs.secret;
-    let name = match claim(secret, inputs.settings, inputs.now) {
+    let name = match claim(secret, inputs.settings) {
         Claim::None => return Plan::Ignore,
         Claim::Refused(status) => return Plan::Report(status),
-        Claim::Elsewhere(status, until) => return Plan::Leave { status, until },
+        Claim::Elsewhere(status) => return Plan::Leave(status),
         Claim::Of(name) => name,
     };
     let account_uid = match inputs.account {
@@ -186,11 +171,16 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     Plan::Rest { until, status: (!known).then_some(status) }
 }
 
-/// The Secret says how it stands, and who says so.
+/// The Secret says how it stands, and who looks after it.
 pub(super) fn is_told(secret: &SecretView, status: &Status, settings: &Settings) -> bool {
     let annotations = &secret.annotations;
     annotations.status.as_deref() == Some(status.to_annotation().as_str())
-        && annotations.operator.as_deref() == Some(settings.operator())
+        && holder(settings).is_none_or(|holder| annotations.operator.as_deref() == Some(holder))
+}
+
+/// Who holds what we write into. An operator that has nothing to put into Secrets leaves them to others.
+pub(super) fn holder(settings: &Settings) -> Option<&str> {
+    (!settings.hosts().is_empty()).then_some(settings.operator())
 }
 
 /// We filled this very Secret for an account of this name. A copy of a filled Secret was not filled, whatever owners were

@@ -160,9 +160,9 @@ impl Known {
                 let wait = self.index.wait(key, instant).max(REST_MIN);
                 self.schedule.done(key, Some(instant + wait));
             }
-            Outcome::Elsewhere { until } => {
+            Outcome::Elsewhere => {
                 self.index.left(key);
-                self.schedule.done(key, until.map(|until| instant + rest(until, now)));
+                self.schedule.done(key, None);
             }
             // The watch tells when it is gone.
             Outcome::Ending { uid } => {

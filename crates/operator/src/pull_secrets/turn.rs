@@ -39,7 +39,7 @@ pub(super) enum Outcome {
     /// It wants a token, and has had too many in a short time.
     Later,
     /// Another operator fills it.
-    Elsewhere { until: Option<Timestamp> },
+    Elsewhere,
     /// Its namespace is about to be gone, and this very Secret with it.
     Ending { uid: String },
     /// It could not be done.
@@ -100,10 +100,10 @@ impl Worker {
         };
         let Some(secret) = secret else { return Ok(Outcome::Gone) };
         let now = self.now();
-        let account = match plan::claim(&secret, settings, now) {
+        let account = match plan::claim(&secret, settings) {
             Claim::Of(name) => self.account(&key.namespace, name).await?,
             // Not looked at.
-            Claim::None | Claim::Refused(_) | Claim::Elsewhere(..) => Account::Deleting,
+            Claim::None | Claim::Refused(_) | Claim::Elsewhere(_) => Account::Deleting,
         };
         match plan::plan(Inputs { secret: &secret, account: &account, settings, now }) {
             Plan::Ignore => Ok(Outcome::Rest { until: None, written: None }),
@@ -118,10 +118,10 @@ impl Worker {
                 self.metrics.count_refused();
                 Ok(Outcome::Rest { until: None, written: self.tell(&secret, &status, settings).await? })
             }
-            Plan::Leave { status, until } => {
+            Plan::Leave(status) => {
                 self.events.publish(report(&secret, &status));
                 tracing::debug!(secret = %key, reason = status.message, "pull secret is left to another operator");
-                Ok(Outcome::Elsewhere { until })
+                Ok(Outcome::Elsewhere)
             }
             Plan::Delete => self.delete(&secret).await,
             Plan::Issue { .. } if !may_issue => Ok(Outcome::Later),

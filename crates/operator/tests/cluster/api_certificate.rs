@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::{Clock, ManualClock, SystemClock};
 use cluster::{Call, Outcome};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -30,8 +31,8 @@ struct Registry {
 }
 
 impl Registry {
-    async fn new(world: World) -> Self {
-        let secrets = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "patch", "create"]});
+    async fn new(world: World, verbs: &[&str]) -> Self {
+        let secrets = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": verbs});
         let operator = world.with_rights("operator", json!([secrets])).await;
         let group = format!("{}.homeport.test", world.namespace);
         let registry = Self { world, operator, group };
@@ -100,31 +101,53 @@ impl Registry {
         Some(String::from_utf8(secret.data?.get(key)?.0.clone()).unwrap())
     }
 
-    async fn trusts(&self, certificates: &[&str]) {
+    async fn is_told(&self, certificates: &[&str]) {
         let wanted = certificates.concat();
         until("the API server trusts what is served", async || {
             (self.trusted().await.as_deref() == Some(wanted.as_str())).then_some(())
         })
         .await;
+    }
+
+    async fn trusts(&self, certificates: &[&str]) {
+        let wanted = certificates.concat();
+        self.is_told(certificates).await;
         until("the Secret says so", async || (self.entry("ca.crt").await.as_ref() == Some(&wanted)).then_some(()))
             .await;
     }
 
+    /// Several looks have come to their end since now.
+    async fn is_looked_at(&self) {
+        let looks = || self.operator.connection.counters().get(Call::ApiService, Outcome::Ok);
+        let before = looks();
+        until("it was looked at", async || (looks() > before + 6).then_some(())).await;
+    }
+
+    async fn change(&self, change: Value) {
+        let secrets = self.world.api::<Secret>();
+        secrets.patch(SECRET, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
+    }
+
     fn start(&self) -> (Arc<Metrics>, watch::Sender<bool>, JoinSet<()>) {
+        self.start_with(Arc::new(SystemClock::new()), Duration::from_millis(500))
+    }
+
+    fn start_with(&self, clock: Arc<dyn Clock>, settle: Duration) -> (Arc<Metrics>, watch::Sender<bool>, JoinSet<()>) {
         let metrics = Arc::new(Metrics::default());
         let (leader, leads) = watch::channel(true);
         let settings = Settings {
             api_service: self.name(),
             interval: Duration::from_millis(200),
+            settle,
             ..Settings::new(&self.world.namespace)
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(keep(self.operator.connection.clone(), settings, leads, Arc::clone(&metrics)));
+        tasks.spawn(keep(self.operator.connection.clone(), settings, clock, leads, Arc::clone(&metrics)));
         (metrics, leader, tasks)
     }
 
     async fn put(&self, pair: &Pair) {
-        let data = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
+        let data = |text: &String| base64(&[text]);
         let object = json!({
             "metadata": {"name": SECRET, "annotations": {(MARK.0): MARK.1}},
             "type": "kubernetes.io/tls",
@@ -141,10 +164,18 @@ impl Registry {
     }
 }
 
-/// Whatever the test does, its APIService goes.
+fn base64(texts: &[&str]) -> String {
+    data_encoding::BASE64.encode(texts.concat().as_bytes())
+}
+
 fn with_registry(name: &str, test: impl AsyncFnOnce(&Registry)) {
+    with_rights(name, &["get", "patch", "create"], test);
+}
+
+/// Whatever the test does, its APIService goes.
+fn with_rights(name: &str, verbs: &[&str], test: impl AsyncFnOnce(&Registry)) {
     run(name, async |world| {
-        let registry = Registry::new(world).await;
+        let registry = Registry::new(world, verbs).await;
         let outcome = AssertUnwindSafe(test(&registry)).catch_unwind().await;
         registry.remove().await;
         if let Err(panic) = outcome {
@@ -212,17 +243,67 @@ fn a_certificate_is_renewed_once_by_however_many() {
         .await;
         assert_eq!(renewed(), 1);
         // Taken out by hand: no longer trusted.
-        let only = data_encoding::BASE64.encode(new.as_bytes());
-        let change = Patch::Merge(json!({"data": {"ca.crt": only}}));
-        registry.world.api::<Secret>().patch(SECRET, &PatchParams::default(), &change).await.unwrap();
+        registry.change(json!({"data": {"ca.crt": base64(&[&new])}})).await;
         registry.trusts(&[&new]).await;
-        assert_eq!((renewed(), registry.entry("tls.crt").await), (1, Some(new)));
-        // Somebody else's from now on.
-        let others = data_encoding::BASE64.encode(old.certificate.as_bytes());
+        assert_eq!((renewed(), registry.entry("tls.crt").await), (1, Some(new.clone())));
+        // Somebody else's from now on, who says something wrong, and then something right.
         let unmarked = json!({"annotations": { (MARK.0): null }});
-        let change = Patch::Merge(json!({"metadata": unmarked, "data": {"ca.crt": others}}));
-        registry.world.api::<Secret>().patch(SECRET, &PatchParams::default(), &change).await.unwrap();
-        registry.trusts(&[&old.certificate]).await;
+        registry.change(json!({"metadata": unmarked, "data": {"ca.crt": base64(&[&old.certificate])}})).await;
+        registry.is_looked_at().await;
+        assert_eq!(registry.trusted().await, Some(new.clone()));
+        registry.change(json!({"data": {"ca.crt": base64(&[&new, &old.certificate])}})).await;
+        registry.trusts(&[&new, &old.certificate]).await;
         assert!(keepers.iter().all(|(metrics, ..)| metrics.counts().errors == 0));
+    });
+}
+
+#[test]
+fn an_exchanged_certificate_takes_nothing_from_pods_that_show_the_one_before() {
+    with_registry("an_exchanged_certificate_takes_nothing_from_pods_that_show_the_one_before", async |registry| {
+        let make = || make(&registry.world.namespace, Timestamp::now()).unwrap();
+        let (first, second) = (make(), make());
+        registry.put(&first).await;
+        registry.apply().await;
+        let (metrics, leader, _tasks) = registry.start_with(Arc::new(SystemClock::new()), Duration::from_secs(3600));
+        registry.trusts(&[&first.certificate]).await;
+        // As the manifests do it that are applied once more with another certificate.
+        let data = json!({"tls.key": base64(&[&second.key]), "tls.crt": base64(&[&second.certificate])});
+        registry.change(json!({ "data": data })).await;
+        registry.change(json!({"data": {"ca.crt": base64(&[&second.certificate])}})).await;
+        registry.is_told(&[&first.certificate, &second.certificate]).await;
+        registry.is_looked_at().await;
+        registry.is_told(&[&first.certificate, &second.certificate]).await;
+        leader.send_replace(false);
+        until("nobody leads", async || metrics.counts().end.is_none().then_some(())).await;
+        let (settled, _leader, _others) = registry.start();
+        registry.is_told(&[&second.certificate]).await;
+        assert_eq!((metrics.counts().renewed, settled.counts().renewed), (0, 0));
+    });
+}
+
+#[test]
+fn a_clock_that_is_years_ahead_replaces_nothing() {
+    with_registry("a_clock_that_is_years_ahead_replaces_nothing", async |registry| {
+        let pair = make(&registry.world.namespace, Timestamp::now()).unwrap();
+        registry.put(&pair).await;
+        registry.apply().await;
+        let ahead = Timestamp::now().as_second() + 10 * 366 * 86_400;
+        let (metrics, _leader, _tasks) = registry.start_with(Arc::new(ManualClock::new(ahead)), Duration::ZERO);
+        registry.trusts(&[&pair.certificate]).await;
+        registry.is_looked_at().await;
+        assert_eq!((metrics.counts().renewed, metrics.counts().errors), (0, 0));
+        assert_eq!(registry.entry("tls.crt").await, Some(pair.certificate));
+    });
+}
+
+#[test]
+fn attempts_that_cannot_be_stored_do_not_add_up() {
+    with_rights("attempts_that_cannot_be_stored_do_not_add_up", &["get", "patch"], async |registry| {
+        registry.apply().await;
+        let (metrics, _leader, _tasks) = registry.start();
+        let trusted = until("a certificate is trusted", async || registry.trusted().await).await;
+        let failed = metrics.counts().errors;
+        until("it is tried again", async || (metrics.counts().errors > failed + 3).then_some(())).await;
+        assert_eq!((registry.trusted().await, metrics.counts().renewed), (Some(trusted), 0));
     });
 }

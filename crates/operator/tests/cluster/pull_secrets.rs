@@ -406,6 +406,19 @@ fn two_operators_with_other_hosts_leave_each_other_in_peace() {
 }
 
 #[test]
+fn an_operator_without_hosts_leaves_secrets_to_others() {
+    run("an_operator_without_hosts_leaves_secrets_to_others", async |world| {
+        let _none = start_as(&world, true, settings("second", &[]));
+        world.account("ci").await;
+        world.secret("my-pull-secret", "ci").await;
+        let told = world.reported("my-pull-secret", "NoRegistryHosts").await;
+        assert_eq!(told.get(names::OPERATOR), None);
+        let _one = start(&world, true);
+        assert_eq!(world.filled("my-pull-secret").await.get(names::OPERATOR), Some(OPERATOR));
+    });
+}
+
+#[test]
 fn a_namespace_that_ends_is_left_in_peace() {
     run("a_namespace_that_ends_is_left_in_peace", async |world| {
         let controller = start(&world, true);
