@@ -6,6 +6,7 @@ mod http;
 pub mod kube;
 pub mod manifests;
 pub mod mourner;
+pub mod s3;
 mod server;
 pub mod site;
 

@@ -19,6 +19,7 @@ pub struct ServerBuilder {
     arguments: Vec<String>,
     env: Vec<(String, String)>,
     tls: bool,
+    no_folder: bool,
 }
 
 /// A server process with a folder of its own; killed when dropped.
@@ -44,6 +45,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn data(mut self, data: &Path) -> Self {
         self.data = Some(data.to_owned());
+        self
+    }
+
+    /// The configuration says where content is kept.
+    #[must_use]
+    pub fn no_folder(mut self) -> Self {
+        self.no_folder = true;
         self
     }
 
@@ -82,7 +90,11 @@ impl ServerBuilder {
             std::fs::write(&path, config.replace("{dir}", &dir.path().to_string_lossy()))?;
             command.arg(path);
         }
-        command.args(["--listen", "127.0.0.1:0"]).arg("--data").arg(&data).args(&self.arguments);
+        command.args(["--listen", "127.0.0.1:0"]);
+        if !self.no_folder {
+            command.arg("--data").arg(&data);
+        }
+        command.args(&self.arguments);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
             command.env_remove(name);
         }

@@ -2,6 +2,7 @@
 
 mod kubernetes;
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,10 +62,9 @@ pub fn run(args: &Args) -> Result<bool> {
     });
     if built {
         let variables = session.as_ref().map(kubernetes::Session::environment).unwrap_or_default();
-        step(
-            "tests",
-            succeeds(cargo_command().args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(variables)),
-        );
+        let mut tests = cargo_command();
+        tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(variables).envs(services());
+        step("tests", succeeds(&mut tests));
         drop(session);
         step("fuzz", fuzz(args.fuzz_seconds));
     }
@@ -76,8 +76,26 @@ pub fn run(args: &Args) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
+/// Services that speak S3, and by which variable the tests are told of each.
+const SERVICES: [(&str, &str); 2] = [("HOMEPORT_TEST_S3_VERSITYGW", "versitygw"), ("HOMEPORT_TEST_S3_MOTO", "moto")];
+
+/// Those that are here and that nobody has named already. A line for each that is not tested with.
+fn services() -> Vec<(&'static str, PathBuf)> {
+    let mut found = Vec::new();
+    for (variable, tool) in SERVICES {
+        if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+            continue;
+        }
+        match tools::find(tool) {
+            Some(program) => found.push((variable, program)),
+            None => println!("s3: left out what needs {tool}: it is not here; `cargo xtask tools {tool}` says why"),
+        }
+    }
+    found
+}
+
 fn cargo_command() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(places::workspace());
     command
 }

@@ -203,6 +203,10 @@ impl Driver for BucketDriver {
         Box::pin(read::presign(&self.shared, key, ttl))
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn is_shared(&self) -> bool {
         true
     }

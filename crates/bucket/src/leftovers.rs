@@ -6,6 +6,7 @@ use crate::driver::Shared;
 use crate::error::{kind_of, wrap};
 use crate::handle::UPLOADS;
 use object_store::list::PaginatedListOptions;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 use storage::{ErrorKind, Result};
 
@@ -21,10 +22,17 @@ pub struct Leftovers {
 pub(crate) async fn remove(shared: &Shared, prefixes: &[&str], age: Duration) -> Result<Leftovers> {
     let Some(before) = SystemTime::now().checked_sub(age) else { return Ok(Leftovers::default()) };
     let mut removed = Leftovers::default();
+    let (young, objects) = remove_objects(shared, before).await?;
+    removed.objects = objects;
     for prefix in prefixes.iter().copied().filter(|prefix| *prefix != UPLOADS).chain([UPLOADS]) {
         let below = shared.keys.below(prefix)?;
         let unfinished = shared.bucket.unfinished(&below).await.map_err(|error| wrap("list", prefix, &error))?;
         for upload in unfinished.into_iter().filter(|upload| upload.begun < before) {
+            // One that goes on has left a tail a while ago.
+            let tail = format!("{}.", upload.path);
+            if young.range(tail.clone()..).next().is_some_and(|name| name.starts_with(&tail)) {
+                continue;
+            }
             match shared.bucket.parts().abort_multipart(&upload.path, &upload.id).await {
                 Ok(()) => removed.uploads += 1,
                 Err(error) if kind_of(&error) == ErrorKind::NotFound => {}
@@ -32,25 +40,31 @@ pub(crate) async fn remove(shared: &Shared, prefixes: &[&str], age: Duration) ->
             }
         }
     }
-    removed.objects = remove_objects(shared, before).await?;
     Ok(removed)
 }
 
-async fn remove_objects(shared: &Shared, before: SystemTime) -> Result<usize> {
+/// Removes what is older than `before`; returns the names of the others, and how many went.
+async fn remove_objects(shared: &Shared, before: SystemTime) -> Result<(BTreeSet<String>, usize)> {
     let below = shared.keys.below(UPLOADS)?;
-    let (mut removed, mut token) = (0, None);
+    let (mut young, mut removed, mut token) = (BTreeSet::new(), 0, None);
     loop {
         let options =
             PaginatedListOptions { max_keys: Some(KEYS_MAX), page_token: token, ..PaginatedListOptions::default() };
         let page = shared.bucket.lists().list_paginated(Some(&below), options).await;
         let page = page.map_err(|error| wrap("list", UPLOADS, &error))?;
-        let old = page.result.objects.into_iter().filter(|object| SystemTime::from(object.last_modified) < before);
-        let old: Vec<_> = old.map(|object| object.location).collect();
+        let mut old = Vec::new();
+        for object in page.result.objects {
+            if SystemTime::from(object.last_modified) < before {
+                old.push(object.location);
+            } else {
+                young.insert(object.location.to_string());
+            }
+        }
         removed += old.len();
         apply::delete_many(shared, UPLOADS, old).await?;
         token = page.page_token.filter(|token| !token.is_empty());
         if token.is_none() {
-            return Ok(removed);
+            return Ok((young, removed));
         }
     }
 }

@@ -212,7 +212,7 @@ impl BucketWriter {
         self.put(&handle::tail_key(self.id, self.len), self.filling.copy(handle::head(&self.parts))).await?;
         let (last, before) = self.tails;
         if last != Some(self.len) {
-            self.tails = (Some(self.len), None);
+            self.tails = (Some(self.len), last);
             // Whoever has the handle that names it went on from a later one.
             if let Some(before) = before.filter(|before| *before != self.len) {
                 apply::delete(&self.shared, &handle::tail_key(self.id, before)).await?;

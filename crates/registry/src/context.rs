@@ -24,6 +24,8 @@ pub struct Registry {
     pub signer: ArcSwap<Signer>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Adds figures of what is outside of the registry, such as its storage, in the format of Prometheus.
+    pub figures: Box<dyn Fn(&mut String) + Send + Sync>,
     /// Ready or not.
     pub health: Arc<Health>,
 }
@@ -114,6 +116,8 @@ pub struct Live {
     pub url_allowed: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// Largest blob in bytes.
     pub upload_bytes_max: Option<u64>,
+    /// Clients fetch blobs from storage itself, where it gives out addresses.
+    pub redirect: bool,
     /// How long a client may be silent while it sends a body.
     pub body_idle: Duration,
     /// Who may read the metrics.

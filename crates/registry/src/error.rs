@@ -125,6 +125,8 @@ impl From<content::Error> for Error {
                 let text = "whose content this is cannot be told; tell the registry's administrator";
                 Self::new(ErrorCode::Unavailable, text).cause(message)
             }
+            // Nothing here is done on condition.
+            E::Changed => Self::new(ErrorCode::Unavailable, message),
             E::Storage(error) => Self::storage(&error),
         }
     }

@@ -164,7 +164,7 @@ pub(crate) async fn delete(
             let tag = tag.as_str().to_owned();
             let removed = detached(name, |repo| async move {
                 let tag = Tag::parse(&tag).map_err(|_| content::Error::ManifestUnknown)?;
-                store.tag_delete(repo.name()?, tag).await
+                store.tag_delete(repo.name()?, tag, None).await
             });
             let digest = removed.await?;
             record.audit("tag.delete");

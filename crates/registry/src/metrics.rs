@@ -24,6 +24,8 @@ const METHODS: [&str; 7] = ["get", "head", "put", "post", "patch", "delete", "ot
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Upper bounds in seconds: from an answer out of memory to a large layer over a slow line.
 const BOUNDS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+/// Only blobs are answered so.
+const REDIRECT: u16 = 307;
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 
 #[derive(Default)]
@@ -179,6 +181,9 @@ impl Metrics {
             writeln!(out, "homeport_cache_lookups_total{{cache=\"{cache}\",result=\"hit\"}} {hits}")?;
             writeln!(out, "homeport_cache_lookups_total{{cache=\"{cache}\",result=\"miss\"}} {misses}")?;
         }
+        head(out, "homeport_blob_redirects_total", "counter", "Clients that were sent to storage for a blob.")?;
+        let redirects = &self.statuses[method_index(&Method::GET)][usize::from(REDIRECT - 100)];
+        writeln!(out, "homeport_blob_redirects_total {}", redirects.load(Ordering::Relaxed))?;
         head(out, "homeport_http_requests_total", "counter", "Answered requests.")?;
         for (r, route) in ROUTES.iter().enumerate() {
             for (m, method) in METHODS.iter().enumerate() {
@@ -326,6 +331,7 @@ pub(crate) fn text(registry: &Registry) -> Response<Body> {
     let identity = registry.identity.load();
     let tokens = identity.cluster.as_ref().map(|cluster| cluster.tokens.counts());
     let mut text = registry.metrics.render(gates, registry.store.cache_counts(), tokens);
+    (registry.figures)(&mut text);
     if let Some(cluster) = &identity.cluster {
         (cluster.figures)(&mut text);
     }

@@ -84,7 +84,7 @@ impl Api {
         let crowd = Instance::prepare(&kubernetes, program, &crowd, &shelves)?;
         let lonely = Instance::prepare(&kubernetes, program, &lonely, &[small()])?;
         rustix::fs::sync();
-        let headers = format!("Authorization: Bearer {}\r\n", kubernetes.token);
+        let headers = authorization(kubernetes.tokens.first().context("no account")?);
         eprintln!("cluster and stores of the API made in {:.0} s", begun.elapsed().as_secs_f64());
         Ok(Self { kubernetes, crowd, lonely, headers, verified: false })
     }
@@ -242,18 +242,19 @@ impl Api {
         };
         let from = self.version()?;
         let path = format!("{}?watch=true&allowWatchBookmarks=true&resourceVersion={from}", path(MANY));
-        let open = || -> Result<Secure> {
+        let open = |index: usize| -> Result<Secure> {
             let mut server = Secure::open(address, trust)?;
-            server.follow(&path, &self.headers)?;
+            let token = &self.kubernetes.tokens[index % self.kubernetes.tokens.len()];
+            server.follow(&path, &authorization(token))?;
             Ok(server)
         };
-        let _first = open()?;
+        let _first = open(0)?;
         thread::sleep(SETTLE);
         let (before, begun) = (memory(pid), Instant::now());
         let mut open_ones = Vec::new();
-        for _ in 0..WATCHES {
+        for index in 0..WATCHES {
             ensure!(!stopped(), "stopped");
-            open_ones.push(open()?);
+            open_ones.push(open(index)?);
         }
         let took = begun.elapsed();
         thread::sleep(SETTLE);
@@ -272,6 +273,10 @@ impl Api {
         let page: serde_json::Value = serde_json::from_slice(&text)?;
         Ok(page["metadata"]["resourceVersion"].as_str().context("a list without a version")?.to_owned())
     }
+}
+
+fn authorization(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
 }
 
 /// The time that this part of all stays below.

@@ -18,7 +18,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("operator", &["oci", "access", "cluster"]),
     ("registry", &["oci", "net", "content", "access", "storage", "tenancy"]),
     ("apiserver", &["oci", "net", "content", "access", "cluster", "tenancy"]),
-    ("app", &["oci", "net", "storage", "content", "access", "tenancy", "cluster", "registry", "apiserver", "operator"]),
+    (
+        "app",
+        &[
+            "oci",
+            "net",
+            "storage",
+            "bucket",
+            "content",
+            "access",
+            "tenancy",
+            "cluster",
+            "registry",
+            "apiserver",
+            "operator",
+        ],
+    ),
 ];
 
 pub(super) fn check(root: &Path) -> Result<Vec<String>> {

@@ -15,6 +15,7 @@ pub struct Tool {
 #[derive(Debug)]
 pub enum Source {
     Go(GoProgram),
+    Python(PythonProgram),
     Debian { package: &'static str, program: &'static str },
 }
 
@@ -36,21 +37,40 @@ pub enum Build {
     Test(&'static str),
 }
 
+/// A program of a Python package, in an environment of its own.
+#[derive(Debug)]
+pub struct PythonProgram {
+    /// As `pip install` takes it, without the version.
+    pub package: &'static str,
+    pub version: &'static str,
+    pub program: &'static str,
+}
+
 impl Tool {
     pub(crate) fn find(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Go(program) => program.path(self.name).filter(|path| path.is_file()),
+            Source::Python(program) => program.path(self.name).filter(|path| path.is_file()),
             Source::Debian { program, .. } => places::on_path(program),
         }
     }
 }
 
 impl GoProgram {
-    /// The version is part of the file name, so that a new pin never runs an old program.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
-        let version = self.version.trim_start_matches('v');
-        places::cache().ok().map(|cache| cache.join("bin").join(format!("{name}-{version}")))
+        cached(name, self.version.trim_start_matches('v'))
     }
+}
+
+impl PythonProgram {
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        cached(name, self.version)
+    }
+}
+
+/// The version is part of the file name, so that a new pin never runs an old program.
+fn cached(name: &str, version: &str) -> Option<PathBuf> {
+    places::cache().ok().map(|cache| cache.join("bin").join(format!("{name}-{version}")))
 }
 
 const fn go(name: &'static str, package: &'static str, version: &'static str) -> Tool {
@@ -86,6 +106,13 @@ pub const TOOLS: &[Tool] = &[
     go("distribution", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
     debian("docker-registry", "docker-registry"),
     debian("nginx-light", "nginx"),
+    // Services that speak S3.
+    go("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0"),
+    Tool {
+        name: "moto",
+        source: Source::Python(PythonProgram { package: "moto[s3,server]", version: "5.2.5", program: "moto_server" }),
+        optional: false,
+    },
     // Without build tags this is what the project calls zot-minimal.
     Tool { optional: true, ..go("zot", "zotregistry.dev/zot/v2/cmd/zot", "v2.1.20") },
     // The conformance suites of the distribution specification: the tag v1.1.1, and the main branch.

@@ -4,6 +4,7 @@ mod apt;
 mod catalog;
 mod go;
 mod lock;
+mod python;
 
 use std::path::PathBuf;
 
@@ -90,6 +91,7 @@ fn provide(tool: &Tool) -> Outcome {
     }
     let made = match &tool.source {
         Source::Go(program) => go::build(tool.name, program),
+        Source::Python(program) => python::install(tool.name, program),
         Source::Debian { package, .. } => apt::install(package),
     };
     match (made, tool.find()) {
@@ -102,13 +104,14 @@ fn provide(tool: &Tool) -> Outcome {
 fn line(tool: &Tool, outcome: &Outcome) -> String {
     let label = match &tool.source {
         Source::Go(program) => format!("{} {}", tool.name, program.version),
+        Source::Python(program) => format!("{} {}", tool.name, program.version),
         Source::Debian { .. } => tool.name.to_owned(),
     };
     let what = match outcome {
         Outcome::Found(path) => format!("found        {}", path.display()),
         Outcome::Made(path) => match tool.source {
             Source::Go(_) => format!("built        {}", path.display()),
-            Source::Debian { .. } => format!("installed    {}", path.display()),
+            Source::Python(_) | Source::Debian { .. } => format!("installed    {}", path.display()),
         },
         Outcome::Unavailable(reason) => format!("unavailable  {reason}"),
     };
@@ -126,8 +129,10 @@ mod tests {
         let names: HashSet<&str> = TOOLS.iter().map(|tool| tool.name).collect();
         assert_eq!(names.len(), TOOLS.len());
         for tool in TOOLS {
-            if let Source::Go(program) = &tool.source {
-                assert!(program.version.starts_with('v'), "{} has no exact version", tool.name);
+            match &tool.source {
+                Source::Go(program) => assert!(program.version.starts_with('v'), "{} has no version", tool.name),
+                Source::Python(program) => assert!(!program.version.is_empty(), "{} has no version", tool.name),
+                Source::Debian { .. } => {}
             }
         }
     }

@@ -24,6 +24,10 @@ const FOREIGN: &[&str] = &["REGISTRY_CONFIGURATION_PATH"];
 /// The old names of OpenShift's settings.
 const LEGACY: &str = "REGISTRY_MIDDLEWARE_REPOSITORY_OPENSHIFT_";
 
+/// The two names of one driver.
+const S3: &str = "s3";
+const S3_ALIAS: &str = "s3aws";
+
 /// Command line flags; each stands for one key and wins over file and variables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
@@ -123,7 +127,13 @@ fn apply_variable(root: &mut Node, name: &str, payload: &str, report: &mut Repor
     if let Some((_, path)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
         return alias(root, path, payload, &origin, report);
     }
-    let segments: Vec<&str> = name.strip_prefix(PREFIX).unwrap_or(name).split('_').collect();
+    let mut segments: Vec<&str> = name.strip_prefix(PREFIX).unwrap_or(name).split('_').collect();
+    if let [section, driver, ..] = &mut segments[..]
+        && section.eq_ignore_ascii_case("storage")
+        && driver.eq_ignore_ascii_case(S3_ALIAS)
+    {
+        *driver = S3;
+    }
     let Some((steps, path)) = locate(&segments) else {
         return report.warning(Some(&origin), "", unknown(name));
     };
@@ -249,7 +259,8 @@ fn item<'n>(node: &'n mut Node, index: usize, origin: &Origin) -> Result<&'n mut
     items.get_mut(index).ok_or_else(|| format!("the list has {length} items; the next index is {length}"))
 }
 
-/// `storage: filesystem` and `auth: none` name a type without parameters; both become sections.
+/// `storage: filesystem` and `auth: none` name a type without parameters; both become sections. And a driver with two names
+/// goes by one of them.
 pub(crate) fn expand(root: &mut Node) {
     let Value::Map(entries) = &mut root.value else { return };
     for entry in entries.iter_mut().filter(|entry| entry.key == "storage" || entry.key == "auth") {
@@ -257,6 +268,12 @@ pub(crate) fn expand(root: &mut Node) {
             let origin = entry.node.origin.clone();
             let inner = Entry { key: name.clone(), node: Node::empty(origin.clone()) };
             entry.node = Node { value: Value::Map(vec![inner]), origin };
+        }
+        if let (true, Value::Map(drivers)) = (entry.key == "storage", &mut entry.node.value)
+            && !drivers.iter().any(|driver| driver.key == S3)
+            && let Some(driver) = drivers.iter_mut().find(|driver| driver.key == S3_ALIAS)
+        {
+            driver.key = S3.to_owned();
         }
     }
 }

@@ -7,6 +7,7 @@ mod access;
 mod content;
 mod http;
 mod kubernetes;
+mod s3;
 mod storage;
 mod tls;
 mod users;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use super::document::Node;
 use super::report::Report;
-use super::resolved::{Auth, Level, Log, LogFormat, Settings};
+use super::resolved::{Auth, Driver, Level, Log, LogFormat, Settings, Storage};
 use super::secret::Secret;
 use super::value;
 
@@ -50,6 +51,8 @@ pub(crate) fn resolve(root: &Node, base: Base, read_file: ReadFile<'_>, report: 
     let auth = access::auth(ctx);
     let (users, users_file) = users::users(ctx);
     let kubernetes = kubernetes::kubernetes(ctx, &auth, &http);
+    let token = access::token(ctx);
+    shared_secret(ctx, &storage, &token.secrets);
     let authenticates = auth != Auth::None || kubernetes.is_some() || !users.is_empty();
     let anonymous = access::anonymous(ctx, authenticates, &http.listen);
     Settings {
@@ -60,7 +63,7 @@ pub(crate) fn resolve(root: &Node, base: Base, read_file: ReadFile<'_>, report: 
         kubernetes,
         users,
         users_file,
-        token: access::token(ctx),
+        token,
         limits: content::limits(ctx),
         health: content::health(ctx),
         validation: content::validation(ctx),
@@ -81,6 +84,22 @@ fn version(ctx: &mut Context<'_>) {
     if ctx.text("openshift.version").is_some_and(|version| !matches!(version, "1.0" | "1")) {
         ctx.error("openshift.version", "is not supported; the only version is 1.0");
     }
+}
+
+/// On files a secret is made up and kept beside the data; in a bucket others could read it, and replicas must agree.
+fn shared_secret(ctx: &mut Context<'_>, storage: &Storage, tokens: &[Secret]) {
+    const KEY: &str = "http.secret";
+    let Driver::S3(s3) = &storage.driver else { return };
+    let http = ctx.secret(KEY);
+    let enough = |secret: &Secret| !secret.is_guessable();
+    if http.as_ref().is_some_and(enough) || s3.secret_key.as_ref().is_some_and(enough) || !tokens.is_empty() {
+        return;
+    }
+    let what = if http.is_some() { "has less than 16 bytes and could be guessed" } else { "is missing" };
+    ctx.error(
+        KEY,
+        format!("{what}: with a bucket the same one must be set in all replicas; make one with `openssl rand -hex 32`"),
+    );
 }
 
 fn log(ctx: &mut Context<'_>) -> Log {

@@ -72,6 +72,40 @@ pub(crate) struct Storage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Driver {
     Filesystem { root: PathBuf },
+    S3(Box<S3>),
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct S3 {
+    pub(crate) bucket: String,
+    pub(crate) region: Option<String>,
+    /// Host or URL of a service that is not Amazon's.
+    pub(crate) region_endpoint: Option<String>,
+    /// The same for clients.
+    pub(crate) redirect_endpoint: Option<String>,
+    pub(crate) force_path_style: Option<bool>,
+    pub(crate) virtual_hosted_style: Option<bool>,
+    pub(crate) secure: bool,
+    pub(crate) skip_verify: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) dual_stack: bool,
+    /// Both or none.
+    pub(crate) access_key: Option<Secret>,
+    pub(crate) secret_key: Option<Secret>,
+    pub(crate) session_token: Option<Secret>,
+    pub(crate) credentials_file: Option<PathBuf>,
+    pub(crate) encrypt: bool,
+    pub(crate) key_id: Option<String>,
+    /// In capitals.
+    pub(crate) storage_class: String,
+    /// Without slashes around it.
+    pub(crate) root_directory: String,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) chunk_bytes: u64,
+    pub(crate) copy_threshold_bytes: u64,
+    pub(crate) copy_chunk_bytes: u64,
+    pub(crate) copies_max: usize,
 }
 
 /// The end of uploads that nobody finishes.

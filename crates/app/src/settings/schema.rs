@@ -8,6 +8,7 @@
 
 mod access;
 mod kubernetes;
+mod s3;
 mod server;
 mod storage;
 
@@ -89,6 +90,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "http", keys: server::HTTP },
     Group { name: "health", keys: server::HEALTH },
     Group { name: "storage", keys: storage::STORAGE },
+    Group { name: "s3", keys: s3::S3 },
     Group { name: "drivers", keys: storage::DRIVERS },
     Group { name: "content", keys: storage::CONTENT },
     Group { name: "auth", keys: access::AUTH },

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Shorter ones can be found by trying.
+const BYTES_MIN: usize = 16;
+
 /// A password, key or hash. Neither `Debug` nor `config check` shows it; whoever needs it says so by calling
 /// [`Secret::expose`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +17,11 @@ impl Secret {
 
     pub(crate) fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Too short for something that signs.
+    pub(crate) fn is_guessable(&self) -> bool {
+        self.0.len() < BYTES_MIN
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Every structure is taken apart by name, so a new field cannot be forgotten here.
 
+mod s3;
+
 use super::document::{Entry, Node, Origin, Value};
 use super::resolved::{
     Anonymous, Api, Auth, ClientAuth, Driver, Health, Http, IndexRules, Kubernetes, Level, Limits, Listen, Log,
@@ -171,8 +173,10 @@ fn show_log(out: &mut Lines, Log { level, format, fields, access }: &Log) {
 
 fn show_storage(out: &mut Lines, storage: &Storage) {
     let Storage { driver, delete, redirect, read_only, uploads, cache_entries } = storage;
-    let Driver::Filesystem { root } = driver;
-    out.put("storage.filesystem.rootdirectory", root.display());
+    match driver {
+        Driver::Filesystem { root } => out.put("storage.filesystem.rootdirectory", root.display()),
+        Driver::S3(s3) => s3::show(out, s3),
+    }
     out.put("storage.delete.enabled", delete);
     out.put("storage.redirect.disable", !redirect);
     let Uploads { purge, expiry, interval, dry_run } = uploads;

@@ -4,6 +4,7 @@ mod api;
 mod docs;
 mod environment;
 mod files;
+mod s3;
 
 use std::path::Path;
 

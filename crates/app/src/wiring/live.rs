@@ -1,6 +1,6 @@
 //! The settings that a running registry takes.
 
-use crate::settings::{self, IndexRules, RequestLimit, Settings, TokenRealm, UrlRules};
+use crate::settings::{self, Driver, IndexRules, RequestLimit, Settings, TokenRealm, UrlRules};
 use anyhow::Context;
 use content::IndexChildren;
 use http::{HeaderName, HeaderValue};
@@ -44,6 +44,8 @@ pub(crate) fn live(settings: &Settings) -> anyhow::Result<Live> {
         blobs_required: settings.validation.blobs_required,
         url_allowed: url_rules(&settings.validation.urls)?,
         upload_bytes_max: settings.limits.upload_bytes_max,
+        // Files have no addresses.
+        redirect: settings.storage.redirect && matches!(settings.storage.driver, Driver::S3(_)),
         body_idle: settings.limits.body_idle,
         metrics: match settings.metrics.access {
             settings::MetricsAccess::Off => MetricsAccess::Off,

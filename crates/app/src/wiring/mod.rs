@@ -6,6 +6,7 @@ mod identity;
 mod live;
 mod network;
 mod secret;
+mod storage;
 mod tasks;
 mod tenants;
 
@@ -14,7 +15,8 @@ pub(crate) use cluster::{Kubernetes, Leadership, api_metrics, connect, instance,
 pub(crate) use identity::Identities;
 pub(crate) use live::{gate_limits, live};
 pub(crate) use network::{bind, serve_settings, tls};
-pub(crate) use secret::{made_up, secrets};
+pub(crate) use secret::secrets;
+pub(crate) use storage::Storage;
 pub(crate) use tasks::{Reload, Tasks};
 
 use crate::settings::Settings;
@@ -24,10 +26,12 @@ pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
     net::install_provider();
     live(settings)?;
     tls(settings)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(storage::check(settings))?;
     if let Some(kubernetes) = settings.kubernetes.as_ref().filter(|kubernetes| kubernetes.kubeconfig.is_some()) {
         // The ServiceAccount of a pod is only found in the pod.
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connect(kubernetes))?;
+        runtime.block_on(connect(kubernetes))?;
     }
-    Identities::new(None)?.build(settings, &secrets(settings, &made_up(None, false)?))?;
+    Identities::new(None)?.build(settings, &secrets(settings, &secret::made_up(None, false)?))?;
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 const FILE: &str = "homeport/v1/secret";
 /// Enough for HMAC-SHA256.
 const BYTES: usize = 32;
-/// Shorter ones can be found by trying.
-const BYTES_MIN: usize = 16;
+/// Keeps the secret of a bucket apart from other uses of the key that it is derived from.
+const PURPOSE: &[u8] = b"homeport/v1/secret";
 
 /// The current secret of each kind and, while it is being exchanged, the one before.
 pub(crate) struct Secrets {
@@ -22,13 +22,11 @@ pub(crate) fn secrets(settings: &Settings, made_up: &[u8]) -> Secrets {
     let bytes = |secret: &crate::settings::Secret| secret.expose().as_bytes().to_vec();
     let mut configured = settings.token.secrets.iter().map(bytes);
     let tokens = configured.next().map(|current| (current, configured.next()));
-    let http = settings.http.secret.as_ref().map(bytes).filter(|secret| {
-        let long_enough = secret.len() >= BYTES_MIN;
-        if !long_enough {
-            tracing::warn!("http.secret has less than {BYTES_MIN} bytes and could be guessed; it is not used");
-        }
-        long_enough
-    });
+    let (guessable, http): (Vec<_>, Vec<_>) = settings.http.secret.iter().partition(|secret| secret.is_guessable());
+    if !guessable.is_empty() {
+        tracing::warn!("http.secret has less than 16 bytes and could be guessed; it is not used");
+    }
+    let http = http.into_iter().map(bytes).next();
     let fallback = match (&http, &tokens) {
         (Some(secret), _) => (secret.clone(), None),
         (None, Some(tokens)) => tokens.clone(),
@@ -39,7 +37,7 @@ pub(crate) fn secrets(settings: &Settings, made_up: &[u8]) -> Secrets {
 
 /// A secret for a registry that has none in its settings: from a file in the data folder, made on first use. Without a
 /// folder, or one that must not be written, it is good for this run.
-pub(crate) fn made_up(data: Option<&Path>, writable: bool) -> anyhow::Result<Vec<u8>> {
+pub(super) fn made_up(data: Option<&Path>, writable: bool) -> anyhow::Result<Vec<u8>> {
     let Some(data) = data else { return random() };
     let path = data.join(FILE);
     match std::fs::read(&path) {
@@ -63,6 +61,14 @@ pub(crate) fn made_up(data: Option<&Path>, writable: bool) -> anyhow::Result<Vec
     Ok(secret)
 }
 
+/// The same for a bucket, where everybody who may read it could read the secret: all who have its key can derive it. Without a
+/// key that is long enough the settings have a secret.
+pub(super) fn derived(secret_key: Option<&crate::settings::Secret>) -> anyhow::Result<Vec<u8>> {
+    let Some(secret_key) = secret_key.filter(|key| !key.is_guessable()) else { return random() };
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret_key.expose().as_bytes());
+    Ok(ring::hmac::sign(&key, PURPOSE).as_ref().to_vec())
+}
+
 fn keep(path: &Path, secret: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     if let Some(parent) = path.parent() {
@@ -84,4 +90,21 @@ fn random() -> anyhow::Result<Vec<u8>> {
     ring::rand::SecureRandom::fill(&random, &mut secret)
         .map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Secret;
+
+    #[test]
+    fn replicas_derive_the_same_secret() {
+        let key = Secret::new("an ordinary secret key");
+        let secret = derived(Some(&key)).unwrap();
+        assert_eq!(derived(Some(&key)).unwrap(), secret);
+        assert_eq!(secret.len(), BYTES);
+        assert_ne!(derived(Some(&Secret::new("another secret key"))).unwrap(), secret);
+        let short = Secret::new("minioadmin");
+        assert_ne!(derived(Some(&short)).unwrap(), derived(Some(&short)).unwrap());
+    }
 }

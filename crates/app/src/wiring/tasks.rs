@@ -2,9 +2,11 @@
 
 use super::api::Serving;
 use super::network::renew;
+use super::storage::remove_leftovers;
 use super::{Api, ApiHost, Identities, Kubernetes, Leadership, gate_limits, live, secrets};
 use crate::logging::Logging;
 use crate::settings::{self, Flags, Probe, Settings};
+use bucket::BucketDriver;
 use content::Store;
 use net::ReloadingTls;
 use registry::{Registry, Signer};
@@ -35,6 +37,7 @@ impl Tasks {
     pub(crate) fn start(
         registry: &Arc<Registry>,
         settings: &Settings,
+        bucket: Option<Arc<BucketDriver>>,
         kubernetes: Option<Arc<Kubernetes>>,
         api: Option<Api>,
         reload: Reload,
@@ -47,6 +50,9 @@ impl Tasks {
         tasks.spawn(probe(Arc::clone(registry), kubernetes, settings.health.clone()));
         if settings.storage.uploads.purge && !settings.storage.read_only {
             tasks.spawn(expire(Arc::clone(registry), settings.storage.uploads.clone()));
+            if let Some(bucket) = bucket.filter(|_| !settings.storage.uploads.dry_run) {
+                tasks.spawn(remove_leftovers(bucket, settings.storage.uploads.clone()));
+            }
         }
         tasks.spawn(reload.watch());
         // Other replicas may have watches on what is pushed here.

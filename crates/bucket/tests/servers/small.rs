@@ -71,26 +71,26 @@ async fn long_lists_are_paged_in_the_order_of_names() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_creates_a_key() {
-    for server in server::all() {
-        let drivers = [Arc::new(server.open().await), Arc::new(server.open().await)];
-        for round in 0..5 {
-            let key = format!("owner/{round}");
-            let creates = (0..8).map(|number| {
-                let (driver, key) = (Arc::clone(&drivers[number % 2]), key.clone());
-                // Each batch has a lock of its own: only the service decides.
-                let batch = Batch::new().create(key, format!("{number}")).lock(format!("{number}"));
-                tokio::spawn(async move { driver.apply(batch).await })
-            });
-            let mut won = Vec::new();
-            for (number, create) in creates.collect::<Vec<_>>().into_iter().enumerate() {
-                match create.await.unwrap() {
-                    Ok(()) => won.push(number),
-                    Err(error) => assert_eq!(error.kind, ErrorKind::Conflict, "{error} {:?}", error.source),
-                }
+    // Moto looks first and writes then.
+    let Some(server) = server::start(Kind::Versity) else { return };
+    let drivers = [Arc::new(server.open().await), Arc::new(server.open().await)];
+    for round in 0..5 {
+        let key = format!("owner/{round}");
+        let creates = (0..8).map(|number| {
+            let (driver, key) = (Arc::clone(&drivers[number % 2]), key.clone());
+            // Each batch has a lock of its own: only the service decides.
+            let batch = Batch::new().create(key, format!("{number}")).lock(format!("{number}"));
+            tokio::spawn(async move { driver.apply(batch).await })
+        });
+        let mut won = Vec::new();
+        for (number, create) in creates.collect::<Vec<_>>().into_iter().enumerate() {
+            match create.await.unwrap() {
+                Ok(()) => won.push(number),
+                Err(error) => assert_eq!(error.kind, ErrorKind::Conflict, "{error} {:?}", error.source),
             }
-            let content = drivers[0].get(&key, 10).await.unwrap();
-            assert_eq!(won, [std::str::from_utf8(&content).unwrap().parse::<usize>().unwrap()], "{:?}", server.kind);
         }
+        let content = drivers[0].get(&key, 10).await.unwrap();
+        assert_eq!(won, [std::str::from_utf8(&content).unwrap().parse::<usize>().unwrap()]);
     }
 }
 

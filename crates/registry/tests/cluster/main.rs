@@ -4,6 +4,7 @@
 
 mod catalog;
 mod http;
+mod remote;
 mod script;
 mod tenancy;
 mod tokens;

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use storage::Driver;
 use storage::memory::MemoryDriver;
 
 pub(crate) const CI: &str = "system:serviceaccount:shop:ci";
@@ -72,6 +73,15 @@ impl World {
     }
 
     pub(crate) async fn with_catalog(catalog_filtered: bool) -> Self {
+        Self::build(catalog_filtered, live(), |driver| Arc::new(driver)).await
+    }
+
+    /// On a driver that stands in front of the one in memory.
+    pub(crate) async fn on(redirect: bool, front: impl FnOnce(MemoryDriver) -> Arc<dyn Driver>) -> Self {
+        Self::build(false, Live { redirect, ..live() }, front).await
+    }
+
+    async fn build(catalog_filtered: bool, live: Live, front: impl FnOnce(MemoryDriver) -> Arc<dyn Driver>) -> Self {
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
         let clock = Arc::new(ManualClock::new(now));
         let (script, driver) = (Arc::new(Script::new()), MemoryDriver::default());
@@ -117,12 +127,13 @@ impl World {
         };
         let gate = || Gate::new(GateLimits { max_running: 0, max_in_queue: 0, max_wait_in_queue: Duration::ZERO });
         let registry = Arc::new(Registry {
-            store: Store::new(Arc::new(driver.clone()), content::Settings::default()),
+            store: Store::new(front(driver.clone()), content::Settings::default()),
             identity: ArcSwap::from_pointee(identity),
-            live: ArcSwap::from_pointee(live()),
+            live: ArcSwap::from_pointee(live),
             gates: Gates { read: gate(), write: gate() },
             signer: ArcSwap::from_pointee(Signer::new(&[9; 32], None)),
             metrics: Metrics::new(BuildInfo { version: "0.0.0", commit: "test" }),
+            figures: Box::new(|text| text.push_str("outside_figures 1\n")),
             health: Arc::new(Health::default()),
         });
         let listener = Listener::bind_tcp("127.0.0.1:0", 64).await.unwrap();
@@ -181,6 +192,12 @@ impl World {
     /// A request of [`CI`].
     pub(crate) async fn ci(&self, method: &str, path: &str, body: &[u8]) -> Answer {
         self.send(Some(&bearer(&self.token(CI))), method, path, body).await
+    }
+
+    /// A request of [`CI`] with headers.
+    pub(crate) async fn ci_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let authorization = bearer(&self.token(CI));
+        Begun::new(self.address, method, path, Some(&authorization), headers, 0).await.answer().await
     }
 
     /// A request of [`CI`] whose body comes later.
@@ -252,6 +269,7 @@ fn live() -> Live {
         blobs_required: true,
         url_allowed: Box::new(|_| true),
         upload_bytes_max: None,
+        redirect: false,
         body_idle: Duration::from_secs(10),
         metrics: MetricsAccess::Open,
         metrics_secret: None,

@@ -20,10 +20,14 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const NAME: &str = "v1alpha1.payload-registry.deckhouse.io";
 pub(super) const API: &str = "/apis/payload-registry.deckhouse.io/v1alpha1";
 
+/// Callers of the API.
+const ACCOUNTS: usize = 10;
+
 /// A control plane of its own, with an account that may do everything.
 pub(super) struct Kubernetes {
     cluster: Taken,
-    pub(super) token: String,
+    /// Of several accounts: one alone may not have all the watches.
+    pub(super) tokens: Vec<String>,
     pub(super) trust: Trust,
 }
 
@@ -37,21 +41,27 @@ impl Kubernetes {
         cluster.down()?;
         cluster.up(Extent::ControlPlane)?;
         let trust = Trust::read(&cluster.folder().join("conf/pki/ca.crt"))?;
-        let mut this = Self { token: String::new(), trust, cluster };
-        let mut objects = vec![
-            json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "bench", "namespace": "default" } }),
-            json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": { "name": "bench" },
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
-                "subjects": [{ "kind": "ServiceAccount", "name": "bench", "namespace": "default" }],
-            }),
-        ];
+        let mut this = Self { tokens: Vec::new(), trust, cluster };
+        let mut objects = vec![json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": { "name": "bench" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+            "subjects": [{
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:serviceaccounts:default",
+            }],
+        })];
+        let account = |index| format!("bench-{index}");
+        objects.extend((0..ACCOUNTS).map(account).map(
+            |name| json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": "default" } }),
+        ));
         let namespaces = namespaces.iter();
         objects.extend(
             namespaces.map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })),
         );
         this.apply(folder, &objects)?;
-        this.token = this.kubectl("-n default create token bench --duration=24h")?.trim().to_owned();
+        for name in (0..ACCOUNTS).map(account) {
+            let token = this.kubectl(&format!("-n default create token {name} --duration=24h"))?;
+            this.tokens.push(token.trim().to_owned());
+        }
         Ok(this)
     }
 

@@ -12,8 +12,6 @@ const EXPIRY_MIN: Duration = Duration::from_secs(60);
 const EXPIRY_MAX: Duration = Duration::from_secs(24 * 3600);
 const EXPIRY: Duration = Duration::from_secs(5 * 60);
 const REFRESH_EXPIRY: Duration = Duration::from_secs(24 * 3600);
-/// A signing secret that can be guessed lets a stranger be anyone.
-const SECRET_LENGTH_MIN: usize = 16;
 
 pub(super) fn auth(ctx: &mut Context<'_>) -> Auth {
     let entries = ctx.root.find("auth").map(Node::entries).unwrap_or_default();
@@ -74,7 +72,7 @@ pub(super) fn token(ctx: &mut Context<'_>) -> Token {
     }
     let key = if secret_files.is_empty() { "homeport.token.secrets" } else { "homeport.token.secretFiles" };
     secrets.extend(written);
-    if secrets.iter().any(|secret| secret.expose().len() < SECRET_LENGTH_MIN) {
+    if secrets.iter().any(crate::settings::Secret::is_guessable) {
         ctx.error(key, "has a secret of fewer than 16 characters; make one with `openssl rand -hex 32`");
     }
     let expiry = ctx.span("homeport.token.expiry").unwrap_or(EXPIRY);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Base, Context};
+use super::{Base, Context, s3};
 use crate::settings::document::Node;
 use crate::settings::resolved::{Driver, Storage, Uploads};
 
@@ -36,6 +36,9 @@ fn driver(ctx: &mut Context<'_>) -> Driver {
         entries.iter().map(|entry| entry.key.as_str()).filter(|key| !OPTIONS.contains(key)).collect();
     if drivers.len() > 1 {
         ctx.error("storage", format!("has more than one driver: {}; keep one", drivers.join(", ")));
+    }
+    if drivers == ["s3"] {
+        return Driver::S3(Box::new(s3::s3(ctx)));
     }
     let default = if ctx.base == Base::File { ROOT } else { ROOT_ZERO_CONFIG };
     let root = ctx.path("storage.filesystem.rootdirectory").unwrap_or_else(|| PathBuf::from(default));

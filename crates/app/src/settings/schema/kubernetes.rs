@@ -228,7 +228,7 @@ pub(super) const FOREIGN: &[Key] = &[
     refused(
         "middleware.storage",
         Section,
-        "redirects to a content network (`cloudfront`, `redirect`, `rewrite`) come with object storage; remove it. An entry named `openshift` or with `disabled: true` is only a warning",
+        "redirects to a content network (`cloudfront`, `redirect`, `rewrite`) come later; remove it. An entry named `openshift` or with `disabled: true` is only a warning",
     ),
     refused("middleware.storage.[].name", Text, ""),
     refused("middleware.storage.[].disabled", Bool, ""),

@@ -1,11 +1,11 @@
 //! Keys of the storage and of what may be stored.
 
-use super::Kind::{Anything, Bool, Choice, Count, Duration, Integer, Named, Secret, Section, Span, Text, TextList};
+use super::Kind::{Bool, Choice, Count, Duration, Integer, Named, Secret, Section, Span, Text, TextList};
 use super::{Key, fixed, live, refused, warned};
 
 const CACHES: &[&str] = &["inmemory", "redis"];
 const PLATFORMS: &[&str] = &["all", "none", "list"];
-const FILES_ONLY: &str = "this build stores on files only; object storage comes later. Use storage.filesystem";
+const NOT_YET: &str = "this build stores on files and on S3; others come later. Use storage.filesystem or storage.s3";
 
 pub(super) const STORAGE: &[Key] = &[
     fixed("storage.filesystem", Named, "", "files below one directory"),
@@ -26,11 +26,21 @@ pub(super) const STORAGE: &[Key] = &[
         "false",
         "manifests and blobs may be deleted; `true` without a configuration file",
     ),
-    live("storage.redirect.disable", Bool, "false", "never redirects a client to the storage; has no effect on files"),
+    live(
+        "storage.redirect.disable",
+        Bool,
+        "false",
+        "never sends a client to the bucket itself; has no effect on files",
+    ),
     fixed("storage.maintenance.uploadpurging.enabled", Bool, "true", "unfinished uploads are removed"),
     fixed("storage.maintenance.uploadpurging.age", Span, "168h", "an upload that rested for so long is removed"),
     fixed("storage.maintenance.uploadpurging.interval", Span, "24h", "how often to look"),
-    fixed("storage.maintenance.uploadpurging.dryrun", Bool, "false", "only logs what it would remove"),
+    fixed(
+        "storage.maintenance.uploadpurging.dryrun",
+        Bool,
+        "false",
+        "only logs what it would remove; what broken uploads left in a bucket stays",
+    ),
     live("storage.maintenance.readonly.enabled", Bool, "false", "refuses everything that writes"),
     fixed(
         "storage.cache.blobdescriptor",
@@ -52,39 +62,9 @@ pub(super) const DRIVERS: &[Key] = &[
     refused(
         "storage.inmemory",
         Named,
-        "this build stores on files only. Use storage.filesystem with a temporary directory",
+        "nothing is kept in memory only. Use storage.filesystem with a temporary directory",
     ),
-    refused("storage.s3", Named, FILES_ONLY),
-    refused("storage.s3.accesskey", Secret, ""),
-    refused("storage.s3.secretkey", Secret, ""),
-    refused("storage.s3.sessiontoken", Secret, ""),
-    refused("storage.s3.credentialsconfigpath", Text, ""),
-    refused("storage.s3.region", Text, ""),
-    refused("storage.s3.regionendpoint", Text, ""),
-    refused("storage.s3.redirectendpoint", Text, ""),
-    refused("storage.s3.forcepathstyle", Bool, ""),
-    refused("storage.s3.virtualhostedstyle", Bool, ""),
-    refused("storage.s3.accelerate", Bool, ""),
-    refused("storage.s3.bucket", Text, ""),
-    refused("storage.s3.encrypt", Bool, ""),
-    refused("storage.s3.keyid", Text, ""),
-    refused("storage.s3.secure", Bool, ""),
-    refused("storage.s3.skipverify", Bool, ""),
-    refused("storage.s3.v4auth", Bool, ""),
-    refused("storage.s3.chunksize", Count, ""),
-    refused("storage.s3.multipartcopychunksize", Count, ""),
-    refused("storage.s3.multipartcopymaxconcurrency", Count, ""),
-    refused("storage.s3.multipartcopythresholdsize", Count, ""),
-    refused("storage.s3.rootdirectory", Text, ""),
-    refused("storage.s3.storageclass", Text, ""),
-    refused("storage.s3.objectacl", Text, ""),
-    refused("storage.s3.useragent", Text, ""),
-    refused("storage.s3.usedualstack", Bool, ""),
-    refused("storage.s3.usefipsendpoint", Bool, ""),
-    refused("storage.s3.loglevel", Text, ""),
-    refused("storage.s3aws", Named, FILES_ONLY),
-    refused("storage.s3aws.*", Anything, "the driver's other name; same keys as `storage.s3`"),
-    refused("storage.gcs", Named, FILES_ONLY),
+    refused("storage.gcs", Named, NOT_YET),
     refused("storage.gcs.bucket", Text, ""),
     refused("storage.gcs.keyfile", Text, ""),
     refused("storage.gcs.credentials.type", Text, ""),
@@ -102,7 +82,7 @@ pub(super) const DRIVERS: &[Key] = &[
     refused("storage.gcs.chunksize", Count, ""),
     refused("storage.gcs.maxconcurrency", Count, ""),
     refused("storage.gcs.useragent", Text, ""),
-    refused("storage.azure", Named, FILES_ONLY),
+    refused("storage.azure", Named, NOT_YET),
     refused("storage.azure.accountname", Text, ""),
     refused("storage.azure.accountkey", Secret, ""),
     refused("storage.azure.connectionstring", Secret, ""),
@@ -117,7 +97,7 @@ pub(super) const DRIVERS: &[Key] = &[
     refused("storage.azure.max_retries", Integer, ""),
     refused("storage.azure.retry_delay", Duration, ""),
     refused("storage.azure.skipverify", Bool, ""),
-    refused("storage.swift", Named, FILES_ONLY),
+    refused("storage.swift", Named, NOT_YET),
     refused("storage.swift.username", Text, ""),
     refused("storage.swift.password", Secret, ""),
     refused("storage.swift.authurl", Text, ""),
@@ -140,7 +120,7 @@ pub(super) const DRIVERS: &[Key] = &[
     refused("storage.swift.endpointtype", Text, ""),
     refused("storage.swift.tempurlcontainerkey", Bool, ""),
     refused("storage.swift.tempurlmethods", TextList, ""),
-    refused("storage.oss", Named, FILES_ONLY),
+    refused("storage.oss", Named, "there is no driver of its own. Use storage.s3 with the service's S3 address"),
     refused("storage.oss.accesskeyid", Secret, ""),
     refused("storage.oss.accesskeysecret", Secret, ""),
     refused("storage.oss.region", Text, ""),

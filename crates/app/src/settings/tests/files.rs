@@ -1,4 +1,4 @@
-//! Files that people have: what the images ship, the documented block for S3, and files that settings name.
+//! Files that people have: what the images ship, and files that settings name.
 
 use std::time::Duration;
 
@@ -130,32 +130,6 @@ fn openshift() {
         "openshift.server.addr",
     ];
     assert_eq!(keys, expected);
-}
-
-#[test]
-fn case_c_11_parses_and_is_refused_by_name() {
-    let text = "\
-version: 0.1
-storage:
-  cache:
-    layerinfo: inmemory
-  delete:
-    enabled: true
-  s3:
-    accesskey: awsaccesskey
-    secretkey: awssecretkey
-    region: us-west-1
-    regionendpoint: http://myobjects.local
-    bucket: bucketname
-    encrypt: true
-    keyid: mykeyid
-    secure: true
-    v4auth: false
-    chunksize: 5242880
-    rootdirectory: /s3/object/name/prefix
-";
-    let expected = "c.yml:7: storage.s3: not supported: this build stores on files only; object storage comes later. Use storage.filesystem";
-    assert_eq!(errors(text), [expected]);
 }
 
 #[test]
