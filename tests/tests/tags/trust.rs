@@ -82,7 +82,9 @@ fn callers_with_a_token_of_their_own() -> Result<()> {
     for path in ["/version", "/apis", "/openapi/v2", "/openapi/v3", API] {
         assert_eq!(own.get(path)?.status, 200, "{path}");
     }
-    own.get("/metrics")?.is_failure(403, "Forbidden");
+    // The cluster is not asked about what is not there, and strangers are not told.
+    own.get("/metrics")?.is_failure(404, "NotFound");
+    direct.get("/metrics")?.is_failure(403, "Forbidden");
     for token in ["nonsense", &project.token[..project.token.len() - 4], "a.b.c"] {
         direct.token(token).get(&path)?.is_failure(401, "Unauthorized");
     }

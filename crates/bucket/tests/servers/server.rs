@@ -118,7 +118,7 @@ impl Server {
         settings.region_endpoint = Some(format!("http://{}", self.address));
         settings.access_key = Some(ACCESS.to_owned());
         settings.secret_key = Some(Secret(SECRET.to_owned()));
-        settings.root_directory = "/some/root".to_owned();
+        settings.root_directory = "/some/place".to_owned();
         settings
     }
 

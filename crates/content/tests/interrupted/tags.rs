@@ -2,11 +2,10 @@
 
 use crate::changes::image;
 use crate::drivers::Troubled;
-use crate::world::{bytes, manifest, open, other, push_blob, push_manifest, push_manifest_to, repo, tag};
+use crate::world::{bytes, manifest, open, other, push_blob, push_manifest, repo, tag};
 use content::{Change, Error, Settings, Store, TagState};
 use oci::Digest;
 use std::sync::Arc;
-use std::time::Instant;
 use storage::fs::{FsDriver, FsOptions};
 use storage::memory::MemoryDriver;
 use storage::{Batch, Driver};
@@ -131,57 +130,6 @@ async fn referrers_are_counted_once() {
     assert_eq!(count().await, 4);
     store.manifest_delete(repo(), listed[1]).await.unwrap();
     assert_eq!(count().await, 3);
-}
-
-/// What this process has used so far, in milliseconds.
-fn processor_time() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
-}
-
-/// How long the state of very many tags takes: run it with `HOMEPORT_TAGS=50000`, optimised and with `--ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn the_state_of_many_tags() {
-    const PER_REPOSITORY: usize = 250;
-    let count: usize = std::env::var("HOMEPORT_TAGS").ok().and_then(|text| text.parse().ok()).unwrap_or(5000);
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(on_files(&folder), Settings::default());
-    let name = |index: usize| (format!("team/r{}", index / PER_REPOSITORY), format!("v{}", index % PER_REPOSITORY));
-    for moves in [1, 2] {
-        let mut pushes = tokio::task::JoinSet::new();
-        for first in (0..count).step_by(PER_REPOSITORY) {
-            let store = Arc::clone(&store);
-            pushes.spawn(async move {
-                for index in first..count.min(first + PER_REPOSITORY) {
-                    let (name, text) = name(index);
-                    let name = oci::RepoName::parse(&name).unwrap();
-                    push_blob(&store, name, &bytes(0, 10)).await.unwrap();
-                    push_manifest_to(&store, name, &image(moves), None, &[&text]).await.unwrap();
-                }
-            });
-        }
-        pushes.join_all().await;
-        for round in 0..3 {
-            let (start, worked) = (Instant::now(), processor_time());
-            let tasks = (0..2).map(|task| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move {
-                    for index in (task..count).step_by(2) {
-                        let (name, text) = name(index);
-                        let name = oci::RepoName::parse(&name).unwrap();
-                        store.tag_state(name, tag(&text)).await.unwrap();
-                    }
-                })
-            });
-            for task in tasks.collect::<Vec<_>>() {
-                task.await.unwrap();
-            }
-            let (took, worked) = (start.elapsed(), processor_time() - worked);
-            println!("{count} tags, each pushed {moves} times, round {round}: {took:?}, of the processors {worked} ms");
-        }
-    }
 }
 
 /// As old registries and people with editors leave them.
