@@ -33,12 +33,7 @@ pub(crate) async fn delete(call: Call, namespace: &str, name: &str, body: &[u8])
     if refusal.is_some() && !view.may(Action::Pull, &repo).await? {
         return Err(missing());
     }
-    let space = view.namespace(namespace).await?.ok_or_else(missing)?;
-    let repository = RepoName::parse(&repo).map_err(|_| missing())?;
-    if !view.is_readable(repository).await? {
-        return Err(missing());
-    }
-    let entry = look::entry(Arc::new(space), &repo, &tag);
+    let entry = look::place(&view, namespace, &repo, &tag).await?.ok_or_else(missing)?;
     let state = look::state(&view, &entry).await?;
     if let Some(reason) = refusal {
         return Err(if state.is_some() { Failure::forbidden_tag(name, &reason) } else { missing() });

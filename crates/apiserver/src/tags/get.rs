@@ -5,7 +5,6 @@ use std::sync::Arc;
 use access::Action;
 use http::{Response, StatusCode};
 use net::Body;
-use oci::RepoName;
 
 use super::details::Keep;
 use super::look;
@@ -26,12 +25,7 @@ pub(crate) async fn get(call: Call, namespace: &str, name: &str) -> Result<Respo
     if !view.may(Action::Pull, &repo).await? {
         return Err(missing());
     }
-    let space = view.namespace(namespace).await?.ok_or_else(missing)?;
-    let repository = RepoName::parse(&repo).map_err(|_| missing())?;
-    if !view.is_readable(repository).await? {
-        return Err(missing());
-    }
-    let entry = look::entry(Arc::new(space), &repo, &tag);
+    let entry = look::place(&view, namespace, &repo, &tag).await?.ok_or_else(missing)?;
     let found = look::one(&view, entry, style.depth(), Keep::Everything).await?.ok_or_else(missing)?;
     let renderer = Renderer { style, host: (view.server.parts.host)() };
     Ok(respond::json(StatusCode::OK, &renderer.single(&found, true), call.encoding))

@@ -51,6 +51,13 @@ pub(crate) async fn one(view: &View, entry: Entry, depth: Option<Depth>, keep: K
     }
 }
 
+/// Where a tag of this name would be; `None` when the cluster has no such namespace, or the content is an earlier one's.
+pub(crate) async fn place(view: &View, namespace: &str, repo: &str, tag: &str) -> Result<Option<Entry>> {
+    let Some(space) = view.namespace(namespace).await? else { return Ok(None) };
+    let Ok(name) = RepoName::parse(repo) else { return Ok(None) };
+    Ok(view.is_readable(name).await?.then(|| entry(Arc::new(space), repo, tag)))
+}
+
 /// An entry of its own, for a tag that no walk has found.
 pub(crate) fn entry(space: Arc<Living>, repo: &str, tag: &str) -> Entry {
     Entry { space, repo: repo.into(), tag: tag.into() }
