@@ -14,6 +14,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(stored.media_type, accepted.media_type);
     assert_eq!(stored.kind, accepted.kind);
     let digest = Digest::sha256(body);
+    // What was read can be written and read again; a panic is what the fuzzer is told of.
     let record = serde_json::to_vec(&accepted.as_referrer(digest, body.len())).unwrap();
     let record: Descriptor = serde_json::from_slice(&record).unwrap();
     assert_eq!(record.digest, digest);

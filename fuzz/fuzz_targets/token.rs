@@ -14,6 +14,7 @@ static AUTHORITY: LazyLock<(TokenAuthority, Vec<u8>)> = LazyLock::new(|| {
         refresh_life: Duration::from_secs(3600),
         leeway: Duration::from_secs(30),
     };
+    // Keys and settings are fixed: without them there is nothing to try.
     let keys = Keys::new(&[7; 32], Some(&[8; 32])).unwrap();
     let clock = Arc::new(ManualClock::new(1_000_000));
     let authority = TokenAuthority::new(settings, keys, Arc::new(Directory::default()), clock, 100);

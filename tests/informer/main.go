@@ -2,6 +2,8 @@
 //
 // It has two informers: one of whole objects, one of their metadata only, which is what the garbage
 // collector of the cluster has. For each line on its input it answers with one line of JSON.
+//
+// With "pages" behind the namespace it lists the tags two at a time, as the pager of client-go does, and ends.
 package main
 
 import (
@@ -13,15 +15,20 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/pager"
 )
 
 var tags = schema.GroupVersionResource{
@@ -118,10 +125,45 @@ func look(store cache.Store) map[string]seen {
 	return found
 }
 
-func run(namespace string) error {
-	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+// pages prints the names of all tags, and how often it was told to begin anew.
+func pages(config *rest.Config, namespace string) error {
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return err
+	}
+	expired := 0
+	list := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		page, err := client.Resource(tags).Namespace(namespace).List(ctx, options)
+		if apierrors.IsResourceExpired(err) {
+			expired++
+		}
+		return page, err
+	})
+	list.PageSize = 2
+	found, _, err := list.List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	names := []string{}
+	if err := meta.EachListItem(found, func(object runtime.Object) error {
+		accessor, err := meta.Accessor(object)
+		if err == nil {
+			names = append(names, accessor.GetName())
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(map[string]any{"names": names, "expired": expired})
+}
+
+func run(namespace string, once bool) error {
+	config, err := clientcmd.BuildConfigFromFlags(os.Getenv("SERVER"), os.Getenv("KUBECONFIG"))
+	if err != nil {
+		return err
+	}
+	if once {
+		return pages(config, namespace)
 	}
 	whole, err := dynamic.NewForConfig(config)
 	if err != nil {
@@ -169,11 +211,12 @@ func run(namespace string) error {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: informer NAMESPACE")
+	once := len(os.Args) == 3 && os.Args[2] == "pages"
+	if len(os.Args) != 2 && !once {
+		fmt.Fprintln(os.Stderr, "usage: informer NAMESPACE [pages]")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], once); err != nil {
 		fmt.Fprintln(os.Stderr, "informer:", err)
 		os.Exit(1)
 	}

@@ -196,6 +196,11 @@ impl Namespace<'_> {
         self.kube.apply(&self.role(account, rules))
     }
 
+    /// Takes the binding of [`Namespace::grant`] away.
+    pub fn revoke(&self, account: &str) -> Result<()> {
+        self.kube.ok(&format!("-n {} delete rolebinding {account} --ignore-not-found", self.name)).map(drop)
+    }
+
     /// The objects of [`Namespace::grant`].
     pub fn role(&self, account: &str, rules: &str) -> String {
         let name = &self.name;

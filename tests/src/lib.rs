@@ -1,14 +1,20 @@
 //! Starts the built binary for tests: free ports, temporary folders, nothing left behind.
 
+pub mod azure;
 mod content;
 pub mod front;
+pub mod gcs;
 mod http;
 pub mod kube;
+pub mod line;
 pub mod manifests;
 pub mod mourner;
+pub mod place;
 pub mod s3;
 mod server;
+mod service;
 pub mod site;
+pub mod swift;
 
 pub use content::{Image, digest, random};
 pub use http::{Answer, Client};

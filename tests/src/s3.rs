@@ -1,22 +1,20 @@
 //! A service that speaks S3.
 
-use anyhow::{Context, Result, ensure};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use crate::service::Service;
+use anyhow::Result;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 const ACCESS: &str = "homeport-access";
 const SECRET: &str = "homeport-secret";
 const REGION: &str = "eu-test-1";
 const BUCKET: &str = "images";
 const ROOT: &str = "some/root";
-const START_MAX: Duration = Duration::from_secs(30);
 
 /// A running service with one bucket, kept in a folder; killed when dropped.
 pub struct S3 {
-    child: Child,
-    address: SocketAddr,
+    service: Service,
     program: PathBuf,
     dir: tempfile::TempDir,
 }
@@ -27,15 +25,11 @@ impl S3 {
     /// # Errors
     /// It does not start.
     pub fn start() -> Result<Option<Self>> {
-        let named = std::env::var_os("HOMEPORT_TEST_S3_VERSITYGW").filter(|value| !value.is_empty());
-        let Some(program) = named.map(PathBuf::from).or_else(|| crate::tool("versitygw")) else { return Ok(None) };
-        let dir = tempfile::tempdir()?;
+        let Some(program) = Service::program("HOMEPORT_TEST_S3_VERSITYGW", "versitygw") else { return Ok(None) };
+        let (dir, address) = (tempfile::tempdir()?, Service::free_address()?);
         std::fs::create_dir_all(dir.path().join("data").join(BUCKET))?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = spawn(&program, address, dir.path())?;
-        let mut service = Self { child, address, program, dir };
-        service.wait()?;
-        Ok(Some(service))
+        let service = Service::start(command(&program, address, dir.path(), ACCESS, SECRET), address)?;
+        Ok(Some(Self { service, program, dir }))
     }
 
     /// SIGKILL.
@@ -43,9 +37,7 @@ impl S3 {
     /// # Errors
     /// It cannot be waited for.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.service.kill()
     }
 
     /// Starts it again at the same address, with what it has stored.
@@ -53,24 +45,23 @@ impl S3 {
     /// # Errors
     /// It does not start.
     pub fn start_again(&mut self) -> Result<()> {
-        self.child = spawn(&self.program, self.address, self.dir.path())?;
-        self.wait()
+        self.start_again_with(ACCESS, SECRET)
     }
 
-    fn wait(&mut self) -> Result<()> {
-        let until = Instant::now() + START_MAX;
-        while TcpStream::connect(self.address).is_err() {
-            ensure!(self.child.try_wait()?.is_none(), "the S3 service has ended");
-            ensure!(Instant::now() < until, "the S3 service does not answer");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// The same with other keys, as the only ones.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_again_with(&mut self, access: &str, secret: &str) -> Result<()> {
+        let address = self.service.address;
+        self.service = Service::start(command(&self.program, address, self.dir.path(), access, secret), address)?;
         Ok(())
     }
 
     /// Scheme and host.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.service.endpoint()
     }
 
     /// A configuration of a registry on the bucket; deleting is allowed, and everybody may read the metrics. `more` are
@@ -86,10 +77,41 @@ impl S3 {
         )
     }
 
+    /// The same storage as a line of distribution's configuration.
+    #[must_use]
+    pub fn of_distribution(&self) -> String {
+        format!(
+            "s3: {{bucket: {BUCKET}, region: {REGION}, regionendpoint: '{}', accesskey: {ACCESS}, secretkey: {SECRET}, \
+             rootdirectory: /{ROOT}, forcepathstyle: true, secure: false}}",
+            self.endpoint()
+        )
+    }
+
+    /// The storage of that configuration as the variables that say the same.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let endpoint = self.endpoint();
+        let named = [
+            ("BUCKET", BUCKET),
+            ("REGION", REGION),
+            ("REGIONENDPOINT", &endpoint),
+            ("ACCESSKEY", ACCESS),
+            ("SECRETKEY", SECRET),
+            ("ROOTDIRECTORY", ROOT),
+        ];
+        named.iter().map(|(name, value)| (format!("REGISTRY_STORAGE_S3_{name}"), (*value).to_owned())).collect()
+    }
+
+    /// The folder in which the service keeps each object as a file.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.dir.path().join("data").join(BUCKET).join(ROOT)
+    }
+
     /// The keys in the bucket, without the root.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        let root = self.dir.path().join("data").join(BUCKET).join(ROOT);
+        let root = self.tree();
         let mut keys = Vec::new();
         walk(&root, &root, &mut keys);
         keys.sort();
@@ -97,18 +119,11 @@ impl S3 {
     }
 }
 
-impl Drop for S3 {
-    fn drop(&mut self) {
-        drop(self.kill());
-    }
-}
-
-fn spawn(program: &Path, address: SocketAddr, dir: &Path) -> Result<Child> {
+fn command(program: &Path, address: SocketAddr, dir: &Path, access: &str, secret: &str) -> Command {
     let mut command = Command::new(program);
-    command.args(["--access", ACCESS, "--secret", SECRET, "--region", REGION, "--quiet", "--keep-alive"]);
+    command.args(["--access", access, "--secret", secret, "--region", REGION, "--quiet", "--keep-alive"]);
     command.args(["--port", &address.to_string(), "posix"]).arg(dir.join("data"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().with_context(|| program.display().to_string())
+    command
 }
 
 fn walk(folder: &Path, root: &Path, keys: &mut Vec<String>) {

@@ -1,15 +1,20 @@
 //! A running `homeport serve`.
 
 use crate::Client;
+use crate::place::Place;
 use anyhow::{Context, Result, bail, ensure};
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const START_MAX: Duration = Duration::from_secs(20);
 const STOP_MAX: Duration = Duration::from_secs(40);
+/// Lines.
+const END_OF_LOG: usize = 60;
 
 /// How to start a server.
 #[derive(Default)]
@@ -30,6 +35,24 @@ pub struct Server {
     dir: Option<tempfile::TempDir>,
     data: PathBuf,
     log: Arc<Mutex<String>>,
+}
+
+thread_local! {
+    /// Places in which the servers of a test keep their content, by the folder that stands for each: they live as long as
+    /// the test's thread, so that a server can be started again.
+    static PLACES: RefCell<Vec<(PathBuf, Rc<Place>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The storage that the tests are run over, see [`crate::place`]: one for each server, and the same for servers on the same
+/// folder. `None`: folders are what they are.
+fn place(data: Option<&Path>, own: &Path) -> Result<Option<(PathBuf, Rc<Place>)>> {
+    if let Some(data) = data {
+        return Ok(PLACES.with_borrow(|places| places.iter().find(|(folder, _)| folder == data).cloned()));
+    }
+    let Some(place) = Place::named()?.map(Rc::new) else { return Ok(None) };
+    let folder = place.tree().map_or_else(|| own.join("data"), Path::to_owned);
+    PLACES.with_borrow_mut(|places| places.push((folder.clone(), Rc::clone(&place))));
+    Ok(Some((folder, place)))
 }
 
 impl ServerBuilder {
@@ -62,6 +85,11 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether a configuration file was given.
+    pub(crate) fn has_config(&self) -> bool {
+        self.config.is_some()
+    }
+
     /// An environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -80,9 +108,18 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// The binary is missing or does not come up; the error holds its log.
-    pub fn start(self) -> Result<Server> {
+    pub fn start(mut self) -> Result<Server> {
         let dir = tempfile::tempdir()?;
-        let data = self.data.clone().unwrap_or_else(|| dir.path().join("data"));
+        let mut data = self.data.clone().unwrap_or_else(|| dir.path().join("data"));
+        if !self.no_folder
+            && let Some((folder, place)) = place(self.data.as_deref(), dir.path())?
+        {
+            // What the test itself sets comes last, and counts.
+            let own = std::mem::take(&mut self.env);
+            self = place.hold(self);
+            self.env.extend(own);
+            data = folder;
+        }
         let mut command = Command::new(binary()?);
         command.arg("serve").current_dir(dir.path());
         if let Some(config) = &self.config {
@@ -222,8 +259,10 @@ impl Server {
                 return Ok(address.to_owned());
             }
             if let Some(status) = self.child.try_wait()? {
-                // What it said last may still be on its way.
-                std::thread::sleep(Duration::from_millis(50));
+                // What it said last may still be on its way: the reader ends with its output.
+                while Arc::strong_count(&self.log) > 1 && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 bail!("homeport ended with {status}:\n{}", self.log());
             }
             ensure!(Instant::now() < until, "homeport does not come up:\n{log}");
@@ -243,6 +282,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        self.tell_end_of_log();
+    }
+}
+
+impl Server {
+    /// What the registry said last, for whoever reads why a test failed: the output of one that passes is not shown.
+    #[expect(clippy::print_stdout, reason = "the harness keeps what this macro prints, and nothing else")]
+    fn tell_end_of_log(&self) {
+        let log = self.log();
+        let from = log.rmatch_indices('\n').nth(END_OF_LOG).map_or(0, |(at, _)| at + 1);
+        println!("the registry at {} ended; its last lines:\n{}", self.address, &log[from..]);
     }
 }
 

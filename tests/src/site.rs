@@ -89,6 +89,13 @@ impl<'a> Site<'a> {
         server.kill().map(drop)
     }
 
+    /// Changes its configuration while it runs, until the returned value is dropped.
+    pub fn with_config(&self, change: impl Fn(String) -> String) -> Result<Changed<'_>> {
+        let changed = Changed { server: self.server.as_ref().context("it runs")?, config: self.config_of("homeport") };
+        changed.apply(&change(changed.config.clone()))?;
+        Ok(changed)
+    }
+
     /// `HOST:PORT` for clients on this machine. They send nothing elsewhere than to the loopback; new after each start.
     pub fn address(&self) -> Result<String> {
         Ok(self.server.as_ref().context("it runs")?.address().to_owned())
@@ -163,6 +170,28 @@ impl Drop for Site<'_> {
         if !std::thread::panicking() {
             check_log(&log);
         }
+    }
+}
+
+/// A registry with another configuration than usual.
+pub struct Changed<'a> {
+    server: &'a Server,
+    config: String,
+}
+
+impl Changed<'_> {
+    fn apply(&self, config: &str) -> Result<()> {
+        let read = || self.server.log().matches("configuration read again").count();
+        let before = read();
+        std::fs::write(self.server.dir().join("config.yml"), config)?;
+        self.server.signal("HUP")?;
+        until("it has read the configuration", || Ok(read() > before)).map(drop)
+    }
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        drop(self.apply(&self.config));
     }
 }
 

@@ -1,16 +1,58 @@
 //! Running other programs to their end.
 
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+/// A longer line is shown in pieces.
+const LINE_MAX: u64 = 64 << 10;
+const LINES_AHEAD: usize = 100;
+/// What a program has printed before its end is here within this time.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Runs `command` with our own output streams; whether it succeeded.
 pub fn succeeds(command: &mut Command) -> Result<bool> {
     let status = command.status().with_context(|| format!("start {}", name(command)))?;
     Ok(status.success())
+}
+
+/// Runs `command` with all that it prints in our standard output; `see` is shown each line as it comes.
+pub fn overheard(mut command: Command, mut see: impl FnMut(&str)) -> Result<bool> {
+    let what = name(&command);
+    // One pipe, since two would not keep the order.
+    let (reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("start {what}"))?;
+    // It has the pipe's other end, too.
+    drop(command);
+    let (sender, lines) = mpsc::sync_channel(LINES_AHEAD);
+    thread::spawn(move || pass_on(reader, &sender));
+    loop {
+        match lines.recv_timeout(LAST_WORDS) {
+            Ok(line) => see(&line),
+            Err(RecvTimeoutError::Disconnected) => break,
+            // What the program has left running may keep the pipe open.
+            Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_some() => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
+fn pass_on(reader: PipeReader, sender: &SyncSender<String>) {
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    while reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+        let text = String::from_utf8_lossy(&line).into_owned();
+        print!("{text}");
+        // What comes behind the end of the program is shown only.
+        let _ = sender.send(text);
+        line.clear();
+    }
 }
 
 /// Runs `command` quietly, at most for `limit`. The error holds the end of what it printed.
@@ -77,6 +119,20 @@ mod tests {
         let script = "echo one >&2; echo two >&2; echo three >&2; echo four >&2; exit 3";
         let error = quietly(Command::new("sh").args(["-c", script]), Duration::from_secs(10));
         assert_eq!(error.unwrap_err().to_string(), "sh: two; three; four");
+    }
+
+    #[test]
+    fn lines_are_overheard_in_their_order() {
+        let mut command = Command::new("sh");
+        // What stays behind keeps the streams.
+        command.args(["-c", "echo one; echo two >&2; sleep 60 & echo $!; exit 3"]);
+        let mut lines = Vec::new();
+        let begun = Instant::now();
+        assert!(!overheard(command, |line| lines.push(line.trim().to_owned())).unwrap());
+        let left = lines.pop().unwrap();
+        assert!(Command::new("kill").arg(&left).status().unwrap().success(), "{left} has ended: it was waited for");
+        assert_eq!(lines, ["one", "two"]);
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

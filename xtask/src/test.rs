@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the one command that says whether the project works on this machine.
 
+mod failures;
 mod kubernetes;
 
 use std::env;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{self, Extent};
-use crate::command::{quietly, succeeds};
+use crate::command::{output, overheard, quietly, succeeds};
 use crate::{places, tidy, tools};
+use failures::Failures;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,6 +42,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let coming = kubernetes::Coming::start(!args.no_cluster);
     // Every step runs, so that one run tells all that is wrong.
     let mut failed = Vec::new();
+    let mut details = Vec::new();
     let mut step = |name: &'static str, result: Result<bool>| {
         match result {
             Ok(true) => return true,
@@ -62,36 +65,78 @@ pub fn run(args: &Args) -> Result<bool> {
     });
     if built {
         let variables = session.as_ref().map(kubernetes::Session::environment).unwrap_or_default();
+        let services = services();
         let mut tests = cargo_command();
-        tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(variables).envs(services());
-        step("tests", succeeds(&mut tests));
+        tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(variables);
+        tests.envs(services.iter().cloned());
+        let mut failures = Failures::default();
+        step("tests", overheard(tests, |line| failures.see(line)));
+        details.append(&mut failures.tests);
+        step("tests elsewhere", tests_elsewhere(&services, &mut details));
         drop(session);
-        step("fuzz", fuzz(args.fuzz_seconds));
+        step("fuzz", fuzz(args.fuzz_seconds, &mut details));
     }
     if failed.is_empty() {
         println!("everything passed");
     } else {
         println!("failed: {}", failed.join(", "));
+        details.iter().for_each(|line| println!("  {line}"));
     }
     Ok(failed.is_empty())
 }
 
-/// Services that speak S3, and by which variable the tests are told of each.
-const SERVICES: [(&str, &str); 2] = [("HOMEPORT_TEST_S3_VERSITYGW", "versitygw"), ("HOMEPORT_TEST_S3_MOTO", "moto")];
+/// Services for objects, and by which variable the tests are told of each.
+const SERVICES: &[(&str, &str)] = &[
+    ("HOMEPORT_TEST_S3_VERSITYGW", "versitygw"),
+    ("HOMEPORT_TEST_S3_MOTO", "moto"),
+    ("HOMEPORT_TEST_FAKE_GCS", "fake-gcs-server"),
+    ("HOMEPORT_TEST_AZURITE", "azurite"),
+    ("HOMEPORT_TEST_SWIFT", "swift-proxy-server"),
+    ("HOMEPORT_TEST_RADOSGW", "radosgw"),
+];
 
 /// Those that are here and that nobody has named already. A line for each that is not tested with.
 fn services() -> Vec<(&'static str, PathBuf)> {
     let mut found = Vec::new();
-    for (variable, tool) in SERVICES {
+    for &(variable, tool) in SERVICES {
         if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
             continue;
         }
         match tools::find(tool) {
             Some(program) => found.push((variable, program)),
-            None => println!("s3: left out what needs {tool}: it is not here; `cargo xtask tools {tool}` says why"),
+            None => {
+                println!("storage: left out what needs {tool}: it is not here; `cargo xtask tools {tool}` says why")
+            }
         }
     }
     found
+}
+
+/// What of the API's tests is about content, once more with the content in other services. The others differ in nothing; all
+/// run with `HOMEPORT_TEST_STORAGE=s3 cargo test -p e2e --test api`.
+const ELSEWHERE: [(&str, &str, &[&str]); 4] = [
+    ("s3", "HOMEPORT_TEST_S3_VERSITYGW", &["lists::", "manifests::", "reads::", "uploads::"]),
+    ("gcs", "HOMEPORT_TEST_FAKE_GCS", &["manifests::", "uploads::"]),
+    ("azure", "HOMEPORT_TEST_AZURITE", &["uploads::"]),
+    ("swift", "HOMEPORT_TEST_SWIFT", &["uploads::"]),
+];
+
+/// What failed is added to `details`.
+fn tests_elsewhere(services: &[(&'static str, PathBuf)], details: &mut Vec<String>) -> Result<bool> {
+    let mut passed = true;
+    for (storage, variable, selection) in ELSEWHERE {
+        let named = env::var_os(variable).is_some_and(|value| !value.is_empty());
+        if named || services.iter().any(|(found, _)| *found == variable) {
+            println!("the API's tests on {storage}");
+            let mut tests = cargo_command();
+            tests.args(["test", "-p", "e2e", "--test", "api", "--no-fail-fast", "--"]).args(selection);
+            tests.env("HOMEPORT_TEST_STORAGE", storage).envs(services.iter().cloned());
+            let mut failures = Failures::default();
+            passed &= overheard(tests, |line| failures.see(line))?;
+            details.extend(failures.tests.iter().map(|test| format!("{test} (on {storage})")));
+        }
+    }
+    Ok(passed)
 }
 
 fn cargo_command() -> Command {
@@ -100,8 +145,11 @@ fn cargo_command() -> Command {
     command
 }
 
+/// For one input; more than any takes on a busy machine.
+const INPUT_SECONDS_MAX: u64 = 60;
+
 /// Runs each fuzz target for a bounded time. A machine that cannot fuzz is told so, and passes.
-fn fuzz(seconds: u32) -> Result<bool> {
+fn fuzz(seconds: u32, details: &mut Vec<String>) -> Result<bool> {
     let folder = places::workspace().join("fuzz");
     let targets = fuzz_targets(&folder.join("fuzz_targets"))?;
     if seconds == 0 || targets.is_empty() {
@@ -125,8 +173,17 @@ fn fuzz(seconds: u32) -> Result<bool> {
         fs::create_dir_all(&corpus)?;
         let mut command = nightly();
         command.args(["fuzz", "run", "--sanitizer", "none", &target]).arg(corpus).arg(seeds);
-        command.args(["--", &format!("-max_total_time={seconds}"), "-rss_limit_mb=2048", "-verbosity=0"]);
-        passed &= succeeds(&mut command)?;
+        command.args(["--", &format!("-max_total_time={seconds}"), &format!("-timeout={INPUT_SECONDS_MAX}")]);
+        command.args(["-rss_limit_mb=2048", "-verbosity=0"]);
+        let limit = Duration::from_secs(u64::from(seconds) + 2 * INPUT_SECONDS_MAX);
+        let failure = match output(&mut command, limit) {
+            Ok((true, _)) => continue,
+            Ok((false, printed)) => printed,
+            Err(error) => format!("{error:#}"),
+        };
+        println!("{failure}");
+        details.push(format!("fuzz target {target}"));
+        passed = false;
     }
     Ok(passed)
 }

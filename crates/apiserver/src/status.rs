@@ -220,6 +220,12 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message).retry(retry_after)
     }
 
+    /// 503 until somebody changes the configuration. Clients of Kubernetes wait as long as `Retry-After` says, ten times, and
+    /// tell nobody meanwhile: a controller that ends namespaces would end no other one, either.
+    pub(crate) fn closed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+
     /// 504: not finished in time.
     pub(crate) fn timeout(message: &str) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {message}")).details(Details::default())

@@ -15,6 +15,8 @@ Examples:
   homeport serve --listen :5000 --data /srv/registry
   homeport config check config.yml          tells what is wrong with a configuration
   homeport passwd alice                     asks for a password, prints a line for users or htpasswd
+  homeport storage copy --from old.yml --to new.yml
+                                            moves everything to another storage, while it is being served
   homeport manifests --image IMAGE          everything to run it in a cluster, for kubectl apply --server-side -f -
   homeport access can-i shop:ci push shop/app
                                             tells which binding grants it, or what is missing";
@@ -43,6 +45,11 @@ enum Command {
         /// Work factor of bcrypt; one more doubles the time of each first login
         #[arg(long, default_value_t = access::COST_DEFAULT, value_parser = clap::value_parser!(u32).range(i64::from(access::COST_MIN)..=i64::from(access::COST_MAX)))]
         cost: u32,
+    },
+    /// Move what is stored
+    Storage {
+        #[command(subcommand)]
+        command: Storage,
     },
     /// Ask the cluster's rules
     Access {
@@ -113,6 +120,14 @@ Nothing is changed and no cluster is asked: apply what is printed with `kubectl 
 up another secret; for changes later take --keep-secret or --secret-file.
 Reference: docs/kubernetes/install.md";
 
+const COPY_HELP: &str = "\
+Run it while the source is being served, as often as you like: each run copies what is new or changed. Then stop the
+registry or set it read-only, run it a last time, and start the registry with the settings of the destination. It may be
+killed at any point; the next run goes on. Of both files only the section `storage` counts, and no REGISTRY_* variables.
+
+Ends with 0 when the destination is complete, with 1 when it is not.
+Reference: docs/storage-copy.md";
+
 const CAN_I_HELP: &str = "\
 Reads Roles and bindings with your credentials and judges as the registry does; the registry is not asked. Ends with 0 for
 yes, 1 for no, 2 when it could not find out.
@@ -138,6 +153,13 @@ struct Operator {
     listen: String,
     #[command(flatten)]
     place: Place,
+}
+
+#[derive(Subcommand)]
+enum Storage {
+    /// Copy everything from one storage to another
+    #[command(after_help = COPY_HELP)]
+    Copy(cmd::storage::Copy),
 }
 
 #[derive(Subcommand)]
@@ -186,8 +208,13 @@ pub(crate) fn run() -> ExitCode {
             let (config, flags) = serve.into_flags();
             cmd::serve::run(config, flags)
         }
-        Command::Config { command: Config::Check { config } } => cmd::check::run(config.as_deref()),
+        Command::Config { command: Config::Check { config } } => cmd::check::run(configuration(config).as_deref()),
         Command::Passwd { name, cost } => cmd::passwd::run(name.as_deref(), cost),
+        Command::Storage { command: Storage::Copy(arguments) } => match cmd::storage::copy(arguments) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Command::Access { command: Access::CanI(arguments) } => return cmd::access::can_i(arguments),
         Command::Manifests(flags) => cmd::manifests::run(*flags),
         Command::Operator(Operator { config, listen, place: Place { kubeconfig, context } }) => {

@@ -45,7 +45,7 @@ fn targets(log: &Log) -> Targets {
     // Other people's crates are only interesting when they complain.
     let others = level.min(LevelFilter::WARN);
     let mut targets = Targets::new().with_default(others);
-    for ours in ["homeport", "cluster", "content", "net", "operator", "registry", "storage", "audit"] {
+    for ours in ["homeport", "bucket", "cluster", "content", "net", "operator", "registry", "storage", "audit"] {
         targets = targets.with_target(ours, level);
     }
     // It complains of every call that fails, as who called does, and quotes answers, which may hold tokens.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod cmd;
+mod environment;
 mod logging;
 mod settings;
 mod wiring;
@@ -13,5 +14,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Buffers of uploads come and go by the megabyte; in huge pages they take half as much memory again. Kernels without
+    // huge pages do not know the call.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     cli::run()
 }

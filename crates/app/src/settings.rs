@@ -51,6 +51,28 @@ pub(crate) fn load(
     }
 }
 
+/// The same for a command that looks at the section `storage` only: mistakes elsewhere do not count, and neither do variables,
+/// since they could not tell one file from another.
+pub(crate) fn load_storage(path: &Path) -> Result<(Settings, Vec<Warning>), Errors> {
+    let mut report = report::Report::new(Some(path));
+    let root = match read_file(path).map_err(|error| error.to_string()) {
+        Ok(text) => Node::parse(&text).map_err(|error| (error.line.map(Origin::Line), error.message)),
+        Err(error) => Err((None, format!("cannot read the configuration: {error}"))),
+    };
+    let mut root = match root {
+        Ok(root) => root,
+        Err((line, message)) => {
+            report.error(line.as_ref(), "", message);
+            return Err(report.into_errors());
+        }
+    };
+    overlay::expand(&mut root);
+    check::check(&root, &mut report);
+    let settings = resolve::resolve(&root, Base::File, &read_file, &mut report);
+    report.keep_section("storage");
+    report.finish(settings)
+}
+
 #[cfg(test)]
 impl Settings {
     /// A registry for one person on one machine: 127.0.0.1:5000, a data folder in the current directory, no passwords.

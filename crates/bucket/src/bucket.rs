@@ -26,8 +26,17 @@ pub(crate) trait Bucket: Send + Sync + 'static {
     /// Lists.
     fn lists(&self) -> &dyn PaginatedListStore;
 
+    /// A list may be that of a moment ago.
+    fn lists_may_lag(&self) -> bool {
+        false
+    }
+
     /// Removes one object; a missing one is fine.
     fn delete<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<()>>;
+
+    /// Removes one object if it still has the content that `mark` was read of. A service that has no such condition removes
+    /// it in any case, or says that it does not know the request.
+    fn delete_same<'a>(&'a self, path: &'a Path, mark: &'a str) -> BoxFuture<'a, Result<()>>;
 
     /// Copies an object of any size within the service, over what may be there.
     fn copy<'a>(&'a self, from: &'a Path, to: &'a Path, size: u64) -> BoxFuture<'a, Result<()>>;
@@ -35,8 +44,8 @@ pub(crate) trait Bucket: Send + Sync + 'static {
     /// Some of the large objects below a prefix of keys that were begun and not ended.
     fn unfinished<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Unfinished>>>;
 
-    /// An address by which somebody without credentials can read the object for a while.
-    fn signed<'a>(&'a self, path: &'a Path, ttl: Duration) -> BoxFuture<'a, Result<String>>;
+    /// An address by which somebody without credentials can read the object for a while; `None`: there are none.
+    fn signed<'a>(&'a self, path: &'a Path, ttl: Duration) -> BoxFuture<'a, Result<Option<String>>>;
 
     /// Class that objects are stored in.
     fn storage_class(&self) -> Option<&str>;

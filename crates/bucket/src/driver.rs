@@ -2,9 +2,11 @@
 
 use crate::bucket::Bucket;
 use crate::budget::Budget;
+use crate::circuit::Circuit;
 use crate::error::wrap;
 use crate::http::Seen;
 use crate::keys::Keys;
+use crate::open::OpenError;
 use crate::requests::Requests;
 use crate::writer::BucketWriter;
 use crate::{apply, children, leftovers, read, writer};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use storage::{
     Batch, BufferPool, Driver, Error, ErrorKind, Eventually, KeyLocks, ListPage, Object, Result, Stat, Task, Writer,
 };
+use tokio::sync::Semaphore;
 
 /// Object by which it is learnt whether the place can be written, and whether conditions are kept.
 const PROBE: &str = "homeport/v1/probe";
@@ -33,9 +36,13 @@ pub(crate) struct Shared {
     pub(crate) locks: Arc<KeyLocks>,
     /// Size of parts that is wanted.
     pub(crate) part_bytes: u64,
+    /// Parts that a large object has at most.
+    pub(crate) parts_max: usize,
     /// The service keeps conditions on writes.
     pub(crate) conditions: bool,
     pub(crate) read_only: bool,
+    /// Batches that were acknowledged and are not at their end.
+    pub(crate) soon: Arc<Semaphore>,
     written: Mutex<Option<Instant>>,
 }
 
@@ -43,6 +50,11 @@ pub(crate) struct Shared {
 pub struct BucketDriver {
     pub(crate) shared: Arc<Shared>,
 }
+
+/// Batches at most that are acknowledged and not at their end.
+const SOON_MAX: usize = 256;
+/// How long a stop waits for those.
+const SOON_WAIT: Duration = Duration::from_secs(10);
 
 /// Unused buffers that are kept for the next upload.
 const IDLE_BUFFERS: usize = 16;
@@ -57,10 +69,28 @@ impl Shared {
             pool: BufferPool::new(IDLE_BUFFERS),
             locks: KeyLocks::new(),
             part_bytes: 0,
+            parts_max: crate::parts::PARTS_MAX,
             conditions: false,
             read_only: false,
+            soon: Arc::new(Semaphore::new(SOON_MAX)),
             written: Mutex::new(None),
         }
+    }
+
+    /// Looks into the bucket and, unless it is only read, writes to learn what the service keeps. `why` makes of a failure
+    /// what to do: it gets whether that was a write, and what the service said.
+    pub(crate) async fn open(
+        mut self,
+        why: impl Fn(bool, &str) -> OpenError,
+    ) -> std::result::Result<BucketDriver, OpenError> {
+        self.look().await.map_err(|error| why(false, &error.source.to_string()))?;
+        if !self.read_only {
+            self.conditions = self.try_conditions().await.map_err(|error| why(true, &error.source.to_string()))?;
+            if !self.conditions {
+                tracing::warn!("the service does not keep conditions on writes: use one replica, or another service");
+            }
+        }
+        Ok(BucketDriver { shared: Arc::new(self) })
     }
 
     fn writable(&self, key: &str) -> Result<()> {
@@ -70,13 +100,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Looks into the bucket.
-    pub(crate) async fn look(&self) -> Result<()> {
+    async fn look(&self) -> Result<()> {
         children::exists_below(self, &self.keys.below("")?).await.map(drop)
     }
 
     /// Writes into the bucket, and says whether a condition on a write is kept.
-    pub(crate) async fn try_conditions(&self) -> Result<bool> {
+    async fn try_conditions(&self) -> Result<bool> {
         let path = self.keys.path(PROBE)?;
         for _ in 0..2 {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -112,14 +141,16 @@ impl Shared {
 }
 
 impl BucketDriver {
-    pub(crate) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared) }
-    }
-
     /// What the service was asked for.
     #[must_use]
     pub fn requests(&self) -> Arc<Requests> {
         Arc::clone(&self.shared.seen.requests)
+    }
+
+    /// Whether the service answers.
+    #[must_use]
+    pub fn circuit(&self) -> Arc<Circuit> {
+        Arc::clone(&self.shared.seen.circuit)
     }
 
     /// The memory that uploads share.
@@ -207,6 +238,10 @@ impl Driver for BucketDriver {
         true
     }
 
+    fn lists_may_lag(&self) -> bool {
+        self.shared.bucket.lists_may_lag()
+    }
+
     fn is_shared(&self) -> bool {
         true
     }
@@ -216,6 +251,12 @@ impl Driver for BucketDriver {
     }
 
     fn close(&self) -> Task<'_, ()> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async {
+            let all = self.shared.soon.acquire_many(u32::try_from(SOON_MAX).unwrap_or(u32::MAX));
+            if tokio::time::timeout(SOON_WAIT, all).await.is_err() {
+                tracing::warn!("what belongs to the last changes takes too long to be written, and may be missing");
+            }
+            Ok(())
+        })
     }
 }

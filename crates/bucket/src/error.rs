@@ -50,12 +50,36 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
+/// What a service said whose client is ours: the source of the library's error.
+#[derive(Debug, thiserror::Error)]
+#[error("Server returned non-2xx status code: {status}: {}{text}", in_a_document(.code))]
+pub(crate) struct Said {
+    /// Status of the answer.
+    pub(crate) status: u16,
+    /// In S3's words, such as `NoSuchKey`; empty: the text has it, or it does not matter.
+    pub(crate) code: &'static str,
+    /// In the service's own words, one line.
+    pub(crate) text: String,
+}
+
+fn in_a_document(code: &str) -> String {
+    if code.is_empty() { String::new() } else { format!("<Code>{code}</Code> ") }
+}
+
+impl Said {
+    pub(crate) fn into_error(self, store: &'static str) -> StoreError {
+        StoreError::Generic { store, source: Box::new(self) }
+    }
+}
+
 /// What a caller decides by.
 pub(crate) fn kind_of(error: &StoreError) -> ErrorKind {
     let text = error.to_string();
     match (status(&text), code(&text)) {
-        (Some(404), Some("NoSuchKey" | "NoSuchUpload")) => ErrorKind::NotFound,
-        (Some(412 | 304), _) => ErrorKind::Conflict,
+        (Some(404), Some("NoSuchKey" | "NoSuchUpload" | "BlobNotFound")) => ErrorKind::NotFound,
+        // The parts are not there, or not any more.
+        (Some(400), Some("InvalidBlockList" | "NoSuchUpload")) => ErrorKind::NotFound,
+        (Some(412 | 304), _) | (Some(409), Some("BlobAlreadyExists" | "InvalidBlobType")) => ErrorKind::Conflict,
         (Some(507), _)
         | (_, Some("QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "StorageFull" | "OutOfCapacity")) => {
             ErrorKind::NoSpace
@@ -72,10 +96,17 @@ pub(crate) fn claims_absence(error: &StoreError) -> bool {
     status(&text) == Some(404) && code(&text).is_none()
 }
 
-/// Another conditional write of the same key was under way; neither outcome is known.
+/// Another conditional write of the same key was under way; neither outcome is known. The last code is versitygw's when both
+/// give their file its name at once.
 pub(crate) fn is_collision(error: &StoreError) -> bool {
+    const CODES: [&str; 3] = ["ConditionalRequestConflict", "OperationAborted", "ExistingObjectIsDirectory"];
     let text = error.to_string();
-    status(&text) == Some(409) && matches!(code(&text), Some("ConditionalRequestConflict" | "OperationAborted"))
+    status(&text) == Some(409) && code(&text).is_some_and(|code| CODES.contains(&code))
+}
+
+/// One deletion of many found nothing, and the service takes that for a failure. The library keeps the code only in its text.
+pub(crate) fn was_missing(error: &StoreError) -> bool {
+    error.to_string().contains("(code: NoSuchKey)")
 }
 
 /// The service does not know this kind of request.
@@ -118,6 +149,13 @@ mod tests {
             ("404 Not Found", document("NoSuchKey"), ErrorKind::NotFound),
             ("404 Not Found", document("NoSuchUpload"), ErrorKind::NotFound),
             ("404 Not Found", document("NoSuchBucket"), ErrorKind::Unavailable),
+            ("404 Not Found", document("BlobNotFound"), ErrorKind::NotFound),
+            ("404 Not Found", document("ContainerNotFound"), ErrorKind::Unavailable),
+            ("404 Not Found", document("ResourceNotFound"), ErrorKind::Unavailable),
+            ("400 Bad Request", document("InvalidBlockList"), ErrorKind::NotFound),
+            ("400 Bad Request", document("NoSuchUpload"), ErrorKind::NotFound),
+            ("409 Conflict", document("BlobAlreadyExists"), ErrorKind::Conflict),
+            ("409 Conflict", document("ContainerBeingDeleted"), ErrorKind::Unavailable),
             ("404 Not Found", String::new(), ErrorKind::Unavailable),
             ("404 Not Found", "<html>default backend</html>".to_owned(), ErrorKind::Unavailable),
             ("403 Forbidden", document("AccessDenied"), ErrorKind::Unavailable),

@@ -73,7 +73,8 @@ impl Filling {
     }
 
     /// All of it, and the memory to give back when it is sent.
-    pub(crate) fn end(self) -> (PutPayload, Share) {
+    pub(crate) fn end(mut self) -> (PutPayload, Share) {
+        self.share.settle();
         let buffers = self.full.into_iter().chain(self.open.map(Arc::new));
         (buffers.map(|buffer| Bytes::from_owner(Chunk(buffer))).collect(), self.share)
     }

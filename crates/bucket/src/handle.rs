@@ -130,6 +130,11 @@ pub(crate) fn tail_key(id: Uuid, total: u64) -> String {
     format!("{UPLOADS}/{id}.{total}.tail")
 }
 
+/// Where it says who ends the upload; see [`crate::claim`].
+pub(crate) fn end_key(id: Uuid) -> String {
+    format!("{UPLOADS}/{id}.end")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

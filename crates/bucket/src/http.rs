@@ -1,6 +1,9 @@
 //! What is between the client library and the network: each attempt is counted and has its time.
 
+use crate::circuit::{Circuit, Entry, Failure};
+use crate::error::all_of;
 use crate::requests::{Outcome, Request, Requests};
+use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use object_store::client::{
@@ -10,7 +13,7 @@ use object_store::{ClientOptions, Result};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
@@ -19,11 +22,19 @@ use tokio::time::Sleep;
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// The same where the service works before it answers: copies, and the end of a large object.
 const WORK_MAX: Duration = Duration::from_secs(120);
+/// The same for a request that finds out whether the service is back.
+const PROBE_MAX: Duration = Duration::from_secs(5);
 /// Slowest line that is waited for when something is sent, in bytes a second.
 const SLOWEST: u64 = 256 * 1024;
 
-/// A service marks each of its answers; what stands before it does not.
-const MARK: &str = "x-amz-request-id";
+/// How a kind of service talks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialect {
+    /// Header that the service puts in each of its answers; what stands before it does not.
+    pub(crate) mark: &'static str,
+    /// What is asked for.
+    pub(crate) classify: fn(&HttpRequest) -> Request,
+}
 
 /// An address that sends requests to the service itself and not to what gives credentials.
 #[derive(Clone, Debug)]
@@ -37,11 +48,13 @@ pub(crate) struct Line {
 pub(crate) struct Seen {
     /// All attempts.
     pub(crate) requests: Arc<Requests>,
+    /// Whether it answers.
+    pub(crate) circuit: Arc<Circuit>,
     start: Instant,
     /// Milliseconds after `start`, plus one, at which the bucket last did what was asked.
     served: AtomicU64,
-    /// Its answers carry [`MARK`].
-    marks: AtomicBool,
+    /// Kinds of requests whose answers carry [`Dialect::mark`]: one bit each.
+    marks: AtomicU32,
 }
 
 impl Seen {
@@ -52,25 +65,27 @@ impl Seen {
         served > 0 && u128::from(now.saturating_sub(served - 1)) <= age.as_millis()
     }
 
-    fn note_served(&self, marked: bool) {
+    /// `marked` is the kind of an answer that carries the mark.
+    fn note_served(&self, marked: Option<Request>) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(0);
         self.served.store(now + 1, Ordering::Relaxed);
-        if marked {
-            self.marks.store(true, Ordering::Relaxed);
+        if let Some(kind) = marked {
+            self.marks.fetch_or(1 << kind as u32, Ordering::Relaxed);
         }
     }
 }
 
 impl Line {
     /// Counts everything that goes through `client`.
-    pub(crate) fn new(client: HttpClient) -> Self {
+    pub(crate) fn new(client: HttpClient, dialect: Dialect) -> Self {
         let seen = Arc::new(Seen {
             requests: Arc::default(),
+            circuit: Arc::default(),
             start: Instant::now(),
             served: AtomicU64::new(0),
-            marks: AtomicBool::new(false),
+            marks: AtomicU32::new(0),
         });
-        let counted = Counted { client, seen: Arc::clone(&seen) };
+        let counted = Counted { client, dialect, seen: Arc::clone(&seen) };
         Self { client: HttpClient::new(counted), seen }
     }
 
@@ -93,42 +108,58 @@ impl HttpConnector for Line {
 #[derive(Debug)]
 struct Counted {
     client: HttpClient,
+    dialect: Dialect,
     seen: Arc<Seen>,
 }
 
+#[async_trait]
 impl HttpService for Counted {
-    fn call<'life0, 'async_trait>(
-        &'life0 self,
-        request: HttpRequest,
-    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(self.send(request))
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.send(request).await
     }
 }
 
 impl Counted {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let kind = classify(&request);
-        let silence = if matches!(kind, Request::Copy | Request::Complete) { WORK_MAX } else { SILENCE_MAX };
+        let kind = (self.dialect.classify)(&request);
+        let writes = !matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+        let works = matches!(kind, Request::Copy | Request::Complete);
+        let answers = self.seen.circuit.answers();
+        // What takes long by itself finds nothing out.
+        let silence = match self.seen.circuit.enter(!works) {
+            Entry::Refused => return Err(HttpError::new(HttpErrorKind::Unknown, Open)),
+            Entry::Probe => PROBE_MAX,
+            Entry::Go if works => WORK_MAX,
+            Entry::Go => SILENCE_MAX,
+        };
         let limit = silence + Duration::from_secs(request.body().content_length() as u64 / SLOWEST);
         let answer = match tokio::time::timeout(limit, self.client.execute(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, Silence(limit))),
         };
-        let Ok(mut answer) = answer else {
-            self.seen.requests.count(kind, Outcome::Failed);
-            return answer;
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.seen.requests.count(kind, Outcome::Failed);
+                return Err(self.failed(error, answers));
+            }
         };
-        let marked = answer.headers().contains_key(MARK);
-        self.seen.requests.count(kind, Outcome::of(answer.status().as_u16()));
-        if answer.status().is_success() {
-            self.seen.note_served(marked);
-        } else if answer.status() == http::StatusCode::NOT_FOUND && !marked && self.seen.marks.load(Ordering::Relaxed) {
-            // Not the service itself: something between us and it has lost it.
+        let marked = answer.headers().contains_key(self.dialect.mark);
+        if !marked && self.is_foreign(kind, writes, answer.status()) {
+            // Not the service itself: something between us and it has lost it, or has taken it.
             *answer.status_mut() = http::StatusCode::BAD_GATEWAY;
+        }
+        self.seen.requests.count(kind, Outcome::of(answer.status().as_u16()));
+        if is_failure(answer.status()) {
+            self.seen.circuit.failed(Failure::Error, answers, answer.status().as_str());
+            if !self.seen.circuit.may_retry() {
+                return Err(HttpError::new(HttpErrorKind::Unknown, NotAgain(answer.status().to_string())));
+            }
+        } else {
+            self.seen.circuit.answered();
+        }
+        if answer.status().is_success() {
+            self.seen.note_served(marked.then_some(kind));
         }
         let (parts, body) = answer.into_parts();
         let body = HttpResponseBody::new(Watched { body, limit: silence, alarm: None });
@@ -136,9 +167,46 @@ impl Counted {
     }
 }
 
+impl Counted {
+    /// An answer without the mark is not the service's. That something was written is said by many: a proxy, the page of a
+    /// login; a service may mark some kinds of answers only.
+    fn is_foreign(&self, kind: Request, writes: bool, status: http::StatusCode) -> bool {
+        let marks = self.seen.marks.load(Ordering::Relaxed);
+        match status {
+            http::StatusCode::NOT_FOUND => marks != 0,
+            _ => writes && status.is_success() && marks & (1 << kind as u32) != 0,
+        }
+    }
+
+    /// What to say to who would try again; `answers` as they were when it was sent.
+    fn failed(&self, error: HttpError, answers: u64) -> HttpError {
+        let kind = if error.kind() == HttpErrorKind::Timeout { Failure::Silence } else { Failure::Error };
+        let text = all_of(&error);
+        self.seen.circuit.failed(kind, answers, &text);
+        let again = !matches!(error.kind(), HttpErrorKind::Unknown | HttpErrorKind::Decode);
+        if !again || self.seen.circuit.may_retry() {
+            return error;
+        }
+        HttpError::new(HttpErrorKind::Unknown, NotAgain(text))
+    }
+}
+
+/// The service could not do what anybody asked for, as far as that can be told; a full bucket is another matter.
+fn is_failure(status: http::StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502..=504)
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {0:?}")]
 struct Silence(Duration);
+
+#[derive(Debug, thiserror::Error)]
+#[error("not sent: the service does not answer, and is asked once a second until it does")]
+struct Open;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; not tried again, since too much fails")]
+struct NotAgain(String);
 
 /// A body that may not stop in the middle. Only the time in which somebody waits for it counts.
 struct Watched {
@@ -173,93 +241,101 @@ impl Body for Watched {
     }
 }
 
-fn classify(request: &HttpRequest) -> Request {
-    let query = request.uri().query().unwrap_or_default();
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    let is_copy = request.headers().contains_key("x-amz-copy-source");
-    match request.method().as_str() {
-        "HEAD" => Request::Head,
-        "PUT" if is_copy => Request::Copy,
-        "PUT" if has("uploadId") => Request::Part,
-        "PUT" => Request::Put,
-        "POST" if has("uploads") => Request::Create,
-        "POST" if has("uploadId") => Request::Complete,
-        "POST" => Request::DeleteMany,
-        "DELETE" if has("uploadId") => Request::Abort,
-        "DELETE" => Request::Delete,
-        _ if has("list-type") => Request::List,
-        _ if has("uploads") || has("uploadId") => Request::Unfinished,
-        _ => Request::Get,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use object_store::client::HttpRequestBody;
 
-    #[test]
-    fn requests_are_told_apart() {
-        for (method, target, expected) in [
-            ("HEAD", "/b/k", Request::Head),
-            ("GET", "/b/k", Request::Get),
-            ("GET", "/b?delimiter=/&list-type=2", Request::List),
-            ("GET", "/b?uploads=&prefix=x", Request::Unfinished),
-            ("PUT", "/b/k", Request::Put),
-            ("PUT", "/b/k?partNumber=1&uploadId=x", Request::Part),
-            ("POST", "/b/k?uploads=", Request::Create),
-            ("POST", "/b/k?uploadId=x", Request::Complete),
-            ("POST", "/b?delete", Request::DeleteMany),
-            ("DELETE", "/b/k?uploadId=x", Request::Abort),
-            ("DELETE", "/b/k", Request::Delete),
-        ] {
-            let uri = format!("http://host{target}");
-            let request = http::Request::builder().method(method).uri(uri).body(HttpRequestBody::empty()).unwrap();
-            assert_eq!(classify(&request), expected, "{method} {target}");
-        }
-    }
+    const MARK: &str = "x-service-id";
+    const DIALECT: Dialect = Dialect { mark: MARK, classify: |_| Request::Head };
 
     /// Answers what it is told to, or never.
     #[derive(Debug)]
     struct Says(Option<(u16, bool)>);
 
+    #[async_trait]
     impl HttpService for Says {
-        fn call<'life0, 'async_trait>(
-            &'life0 self,
-            _request: HttpRequest,
-        ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'async_trait>>
-        where
-            'life0: 'async_trait,
-            Self: 'async_trait,
-        {
-            Box::pin(async move {
-                let Some((status, marked)) = self.0 else { return std::future::pending().await };
-                let mut answer = http::Response::builder().status(status);
-                if marked {
-                    answer = answer.header(MARK, "1");
-                }
-                Ok(answer.body(Bytes::new().into()).unwrap())
-            })
+        async fn call(&self, _request: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let Some((status, marked)) = self.0 else { return std::future::pending().await };
+            let mut answer = http::Response::builder().status(status);
+            if marked {
+                answer = answer.header(MARK, "1");
+            }
+            Ok(answer.body(Bytes::new().into()).unwrap())
         }
     }
 
     fn ask(line: &Line) -> impl Future<Output = Result<HttpResponse, HttpError>> {
-        let request = http::Request::builder().method("HEAD").uri("http://host/b/k").body(HttpRequestBody::empty());
+        ask_for(line, "HEAD")
+    }
+
+    fn ask_for(line: &Line, method: &str) -> impl Future<Output = Result<HttpResponse, HttpError>> + use<> {
+        let request = http::Request::builder().method(method).uri("http://host/b/k").body(HttpRequestBody::empty());
         let client = line.client().clone();
         async move { client.execute(request.unwrap()).await }
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_service_that_does_not_answer_is_left_alone() {
+        let line = Line::new(HttpClient::new(Says(None)), DIALECT);
+        let sent = || line.seen().requests.of(Request::Head, Outcome::Failed);
+        while !line.seen().circuit.is_open() {
+            assert_eq!(ask(&line).await.unwrap_err().kind(), HttpErrorKind::Timeout);
+        }
+        assert_eq!(sent(), 2);
+        let begun = tokio::time::Instant::now();
+        let error = ask(&line).await.unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::Unknown, "nobody tries that again");
+        assert_eq!((sent(), begun.elapsed()), (2, Duration::ZERO));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        ask(&line).await.unwrap_err();
+        assert_eq!(sent(), 3);
+        assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_service_refuses_is_an_answer() {
+        for status in [400, 403, 404, 409, 412, 429, 501, 507] {
+            let line = Line::new(HttpClient::new(Says(Some((status, true)))), DIALECT);
+            for _ in 0..200 {
+                assert_eq!(ask(&line).await.unwrap().status(), status);
+                tokio::time::advance(Duration::from_millis(100)).await;
+            }
+        }
+        let line = Line::new(HttpClient::new(Says(Some((503, true)))), DIALECT);
+        let mut answers = 0;
+        while ask(&line).await.is_ok() {
+            answers += 1;
+        }
+        assert_eq!(answers, 64, "and then whoever would try again is told not to");
+        assert_eq!(line.seen().circuit.retries_refused(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn silence_ends_and_a_404_of_somebody_else_is_none() {
-        let silent = Line::new(HttpClient::new(Says(None)));
+        let silent = Line::new(HttpClient::new(Says(None)), DIALECT);
         assert_eq!(ask(&silent).await.unwrap_err().kind(), HttpErrorKind::Timeout);
         assert_eq!(silent.seen().requests.of(Request::Head, Outcome::Failed), 1);
         assert!(!silent.seen().served_within(Duration::MAX));
 
-        let line = Line::new(HttpClient::new(Says(Some((404, false)))));
+        let line = Line::new(HttpClient::new(Says(Some((404, false)))), DIALECT);
         assert_eq!(ask(&line).await.unwrap().status(), 404, "nothing is known of the service yet");
-        line.seen().note_served(true);
+        line.seen().note_served(Some(Request::Head));
         assert_eq!(ask(&line).await.unwrap().status(), 502);
         assert!(line.seen().served_within(Duration::from_secs(5)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_else_has_taken_is_not_written() {
+        let line = Line::new(HttpClient::new(Says(Some((200, false)))), DIALECT);
+        line.seen().note_served(Some(Request::Put));
+        assert_eq!(ask_for(&line, "PUT").await.unwrap().status(), 200, "a kind of answer that has no mark");
+        line.seen().note_served(Some(Request::Head));
+        assert_eq!(ask_for(&line, "PUT").await.unwrap().status(), 502);
+        assert_eq!(ask_for(&line, "HEAD").await.unwrap().status(), 200);
+        let marked = Line::new(HttpClient::new(Says(Some((200, true)))), DIALECT);
+        for _ in 0..2 {
+            assert_eq!(ask_for(&marked, "PUT").await.unwrap().status(), 200);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Our keys as the bucket has them.
 
+use crate::handle::UPLOADS;
+use crate::open::OpenError;
 use object_store::path::Path;
 use storage::{Error, ErrorKind, Result, check_key};
 
@@ -16,6 +18,13 @@ impl Keys {
         Self { root: if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") } }
     }
 
+    /// The same for a folder that somebody has written into `setting`.
+    pub(crate) fn checked(setting: &'static str, root_directory: &str) -> std::result::Result<Self, OpenError> {
+        let keys = Self::new(root_directory);
+        let unusable = |_| OpenError::new(setting, "not a path that names can begin with: correct it", "");
+        keys.path("a").map(|_| keys).map_err(unusable)
+    }
+
     /// Where the object is.
     pub(crate) fn path(&self, key: &str) -> Result<Path> {
         check_key(key)?;
@@ -30,6 +39,11 @@ impl Keys {
         }
         check_key(prefix)?;
         Ok(format!("{}{prefix}/", self.root))
+    }
+
+    /// What names in the place of unfinished uploads begin with.
+    pub(crate) fn uploads(&self) -> String {
+        format!("{}{UPLOADS}/", self.root)
     }
 }
 

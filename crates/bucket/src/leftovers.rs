@@ -1,7 +1,7 @@
 //! What broken uploads leave.
 
 use crate::apply;
-use crate::children::KEYS_MAX;
+use crate::children::{self, KEYS_MAX};
 use crate::driver::Shared;
 use crate::error::{kind_of, wrap};
 use crate::handle::UPLOADS;
@@ -22,7 +22,7 @@ pub struct Leftovers {
 pub(crate) async fn remove(shared: &Shared, prefixes: &[&str], age: Duration) -> Result<Leftovers> {
     let Some(before) = SystemTime::now().checked_sub(age) else { return Ok(Leftovers::default()) };
     let mut removed = Leftovers::default();
-    let (young, objects) = remove_objects(shared, before).await?;
+    let (young, objects, mut failed) = remove_objects(shared, before).await?;
     removed.objects = objects;
     for prefix in prefixes.iter().copied().filter(|prefix| *prefix != UPLOADS).chain([UPLOADS]) {
         let below = shared.keys.below(prefix)?;
@@ -36,35 +36,52 @@ pub(crate) async fn remove(shared: &Shared, prefixes: &[&str], age: Duration) ->
             match shared.bucket.parts().abort_multipart(&upload.path, &upload.id).await {
                 Ok(()) => removed.uploads += 1,
                 Err(error) if kind_of(&error) == ErrorKind::NotFound => {}
-                Err(error) => return Err(wrap("give up", upload.path.as_ref(), &error)),
+                Err(error) => {
+                    let error = wrap("give up", upload.path.as_ref(), &error);
+                    tracing::debug!(%error, "what is left of an upload stays");
+                    failed += 1;
+                }
             }
         }
+    }
+    if failed > 0 {
+        tracing::warn!(failed, "some of what uploads left could not be removed, and is tried again the next time");
     }
     Ok(removed)
 }
 
-/// Removes what is older than `before`; returns the names of the others, and how many went.
-async fn remove_objects(shared: &Shared, before: SystemTime) -> Result<(BTreeSet<String>, usize)> {
+/// Removes what is older than `before`; returns the names of the others, how many went, and how many attempts failed.
+async fn remove_objects(shared: &Shared, before: SystemTime) -> Result<(BTreeSet<String>, usize, usize)> {
     let below = shared.keys.below(UPLOADS)?;
-    let (mut young, mut removed, mut token) = (BTreeSet::new(), 0, None);
+    let (mut young, mut removed, mut failed, mut token) = (BTreeSet::new(), 0, 0, None);
     loop {
         let options =
             PaginatedListOptions { max_keys: Some(KEYS_MAX), page_token: token, ..PaginatedListOptions::default() };
-        let page = shared.bucket.lists().list_paginated(Some(&below), options).await;
+        let page = children::page(shared.bucket.lists(), Some(&below), options).await;
         let page = page.map_err(|error| wrap("list", UPLOADS, &error))?;
         let mut old = Vec::new();
         for object in page.result.objects {
+            // Deeper ones are parts of an upload, which goes as a whole.
+            if object.location.as_ref().strip_prefix(&below).is_some_and(|name| name.contains('/')) {
+                continue;
+            }
             if SystemTime::from(object.last_modified) < before {
                 old.push(object.location);
             } else {
                 young.insert(object.location.to_string());
             }
         }
-        removed += old.len();
-        apply::delete_many(shared, UPLOADS, old).await?;
-        token = page.page_token.filter(|token| !token.is_empty());
+        let count = old.len();
+        match apply::delete_many(shared, UPLOADS, old).await {
+            Ok(()) => removed += count,
+            Err(error) => {
+                tracing::debug!(%error, "what is left of uploads stays");
+                failed += 1;
+            }
+        }
+        token = page.page_token;
         if token.is_none() {
-            return Ok((young, removed));
+            return Ok((young, removed, failed));
         }
     }
 }

@@ -18,6 +18,11 @@ use storage::{ByteStream, Error, ErrorKind, Object, ObjectBody, RemoteObject, Re
 /// together has one time.
 pub(crate) const TIME: &str = "homeport-time";
 
+/// Among the extensions of a read: something hangs on it, so that an older state of the object will not do where a service
+/// has such.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latest;
+
 /// A bucket that has answered this lately is there.
 const SERVED_LATELY: Duration = Duration::from_secs(3);
 
@@ -27,7 +32,8 @@ const RESUME_PAUSE: Duration = Duration::from_millis(200);
 
 fn stat_of(meta: &ObjectMeta, attributes: &Attributes) -> Stat {
     let written = attributes.get(&Attribute::Metadata(TIME.into())).and_then(|text| decode_time(text));
-    Stat { size: meta.size, modified: written.unwrap_or_else(|| SystemTime::from(meta.last_modified)) }
+    let modified = written.unwrap_or_else(|| SystemTime::from(meta.last_modified));
+    Stat { size: meta.size, modified, own: written.is_some() }
 }
 
 /// Seconds and nanoseconds since 1970.
@@ -73,11 +79,31 @@ pub(crate) async fn stat(shared: &Shared, key: &str) -> Result<Stat> {
 
 /// [`storage::Driver::read`].
 pub(crate) async fn read(shared: &Shared, key: &str, max: usize) -> Result<(Stat, Bytes)> {
+    let found = read_by(shared, key, max, GetOptions::default()).await?;
+    Ok((found.stat, found.data))
+}
+
+/// A small object.
+pub(crate) struct Found {
+    pub(crate) stat: Stat,
+    pub(crate) data: Bytes,
+    /// Changes when the content does.
+    pub(crate) mark: Option<String>,
+}
+
+/// The same for who decides by it; see [`Latest`].
+pub(crate) async fn read_latest(shared: &Shared, key: &str, max: usize) -> Result<Found> {
+    let mut options = GetOptions::default();
+    options.extensions.insert(Latest);
+    read_by(shared, key, max, options).await
+}
+
+async fn read_by(shared: &Shared, key: &str, max: usize, options: GetOptions) -> Result<Found> {
     let path = shared.keys.path(key)?;
     let too_large = || Error::new(ErrorKind::TooLarge, "get", key, "larger than expected");
-    let found = shared.bucket.objects().get_opts(&path, GetOptions::default()).await;
+    let found = shared.bucket.objects().get_opts(&path, options).await;
     let found = found.map_err(|error| wrap("get", key, &error))?;
-    let stat = stat_of(&found.meta, &found.attributes);
+    let (stat, mark) = (stat_of(&found.meta, &found.attributes), found.meta.e_tag.clone());
     if stat.size > max as u64 {
         return Err(too_large());
     }
@@ -86,7 +112,7 @@ pub(crate) async fn read(shared: &Shared, key: &str, max: usize) -> Result<(Stat
     while let Some(bytes) = stream.next().await {
         let bytes = bytes.map_err(|error| wrap("get", key, &error))?;
         if data.is_empty() && bytes.len() as u64 == stat.size {
-            return Ok((stat, bytes));
+            return Ok(Found { stat, data: bytes, mark });
         }
         data.extend_from_slice(&bytes);
         if data.len() > max {
@@ -96,7 +122,7 @@ pub(crate) async fn read(shared: &Shared, key: &str, max: usize) -> Result<(Stat
     if data.len() as u64 != stat.size {
         return Err(Error::new(ErrorKind::Unavailable, "get", key, "the answer ended early"));
     }
-    Ok((stat, data.freeze()))
+    Ok(Found { stat, data: data.freeze(), mark })
 }
 
 /// [`storage::Driver::open`].
@@ -111,8 +137,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, key: &str) -> Result<Object> {
 /// [`storage::Driver::presign`].
 pub(crate) async fn presign(shared: &Shared, key: &str, ttl: Duration) -> Result<Option<String>> {
     let path = shared.keys.path(key)?;
-    let signed = shared.bucket.signed(&path, ttl).await;
-    signed.map(Some).map_err(|error| wrap("sign", key, &error))
+    shared.bucket.signed(&path, ttl).await.map_err(|error| wrap("sign", key, &error))
 }
 
 /// An object that stays where it is.
@@ -133,7 +158,8 @@ impl fmt::Debug for Remote {
 impl RemoteObject for Remote {
     fn read(self: Arc<Self>, range: Range<u64>) -> ByteStream {
         let end = range.end.min(self.size);
-        let reading = Reading { object: self, left: range.start.min(end)..end, answer: None, failures: 0 };
+        let mark = self.mark.clone();
+        let reading = Reading { object: self, left: range.start.min(end)..end, mark, answer: None, failures: 0 };
         Box::pin(futures_util::stream::try_unfold(reading, |mut reading| async move {
             Ok(reading.next().await?.map(|bytes| (bytes, reading)))
         }))
@@ -144,6 +170,7 @@ impl RemoteObject for Remote {
 struct Reading {
     object: Arc<Remote>,
     left: Range<u64>,
+    mark: Option<String>,
     answer: Option<BoxStream<'static, object_store::Result<Bytes>>>,
     failures: u32,
 }
@@ -160,7 +187,8 @@ impl Reading {
                 Ok(None) => io::ErrorKind::UnexpectedEof.into(),
                 Err(error) => {
                     let kind = kind_of(&error);
-                    if matches!(kind, ErrorKind::NotFound | ErrorKind::Conflict) {
+                    let same = kind != ErrorKind::Conflict || self.is_written_again().await;
+                    if kind == ErrorKind::NotFound || !same {
                         return Err(io_error(&error));
                     }
                     io_error(&error)
@@ -177,6 +205,18 @@ impl Reading {
         Ok(None)
     }
 
+    /// Somebody has written the object once more. Keys name their content, so that it is the same as before.
+    async fn is_written_again(&mut self) -> bool {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        match self.object.shared.bucket.objects().get_opts(&self.object.path, options).await {
+            Ok(found) if found.meta.size == self.object.size => {
+                self.mark = found.meta.e_tag;
+                true
+            }
+            _ => false,
+        }
+    }
+
     async fn step(&mut self) -> object_store::Result<Option<Bytes>> {
         let mut answer = match self.answer.take() {
             Some(answer) => answer,
@@ -184,7 +224,7 @@ impl Reading {
                 let whole = self.left == (0..self.object.size);
                 let options = GetOptions {
                     range: (!whole).then(|| self.left.clone().into()),
-                    if_match: self.object.mark.clone(),
+                    if_match: self.mark.clone(),
                     ..GetOptions::default()
                 };
                 self.object.shared.bucket.objects().get_opts(&self.object.path, options).await?.into_stream()

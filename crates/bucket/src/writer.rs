@@ -4,11 +4,12 @@
 //! object, which the service copies at the end. What is smaller than a part is sent at the end, as one piece.
 
 use crate::apply;
+use crate::claim;
 use crate::driver::Shared;
-use crate::error::{kind_of, wrap};
+use crate::error::{kind_of, status, wrap};
 use crate::filling::Filling;
 use crate::handle::{self, HEAD_MAX, Handle, Part, UPLOADS};
-use crate::parts::{MIN_PART, PARTS_MAX, Sizes};
+use crate::parts::{MIN_PART, Sizes};
 use crate::read;
 use bytes::Bytes;
 use object_store::multipart::PartId;
@@ -17,9 +18,15 @@ use object_store::{PutMultipartOptions, PutOptions, PutPayload};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::{Buffer, Error, ErrorKind, Result, Task, Writer};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
+
+/// How often a large object is looked for that an attempt before has perhaps ended, and the pause before the second time,
+/// which grows.
+const FINISHED_LOOKS: u32 = 5;
+const FINISHED_PAUSE: Duration = Duration::from_millis(200);
 
 /// The driver's [`Writer`].
 pub(crate) struct BucketWriter {
@@ -54,7 +61,7 @@ impl BucketWriter {
             parts: Vec::new(),
             in_flight: VecDeque::new(),
             filling: Filling::default(),
-            sizes: Sizes::new(shared.part_bytes, announced),
+            sizes: Sizes::new(shared.part_bytes, announced, shared.parts_max),
             announced,
             len: 0,
             tails: (None, None),
@@ -121,6 +128,10 @@ impl BucketWriter {
             return Ok(());
         }
         if self.filling.len() > 0 {
+            if self.filling.share.is_short() {
+                self.shared.budget.more(&mut self.filling.share).await;
+                return Ok(());
+            }
             if self.shared.budget.try_more(&mut self.filling.share) {
                 return Ok(());
             }
@@ -132,8 +143,7 @@ impl BucketWriter {
             self.send_part().await?;
         }
         let left = self.announced.map(|announced| announced.saturating_sub(self.len));
-        let share = self.shared.budget.reserve(self.sizes.reserve(self.index(), left)).await?;
-        self.filling = Filling::new(share);
+        self.filling = Filling::new(self.shared.budget.begin(self.sizes.reserve(self.index(), left)).await?);
         Ok(())
     }
 
@@ -144,7 +154,7 @@ impl BucketWriter {
     async fn send_part(&mut self) -> Result<()> {
         let index = self.index();
         let path = self.path()?;
-        if index >= PARTS_MAX {
+        if index >= self.shared.parts_max {
             return Err(Error::new(ErrorKind::TooLarge, "write", path.as_ref(), "more parts than a service takes"));
         }
         let upload = self.begin(&path).await?;
@@ -231,10 +241,20 @@ impl BucketWriter {
         if self.upload.is_none() {
             self.put(key, self.filling.copy(Bytes::new())).await?;
         } else {
-            match self.finish().await {
-                // It was done before, by an attempt that ended later or whose answer was lost.
-                Err(error) if error.is_not_found() && self.is_finished().await => {}
-                other => other?,
+            if self.tails.0.is_some() {
+                claim::take(&self.shared, self.id, key).await?;
+            }
+            let finished = match self.send_rest().await {
+                Ok(()) => self.finish().await,
+                // Nothing takes parts any more, perhaps since the object is there. A service that says so before it has
+                // heard all of a part breaks the line.
+                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => Err(error),
+                other => return other,
+            };
+            if let Err(error) = finished
+                && !self.is_finished(&error).await
+            {
+                return Err(error);
             }
             if self.key.is_none() {
                 let (from, to) = (self.path()?, self.shared.keys.path(key)?);
@@ -245,28 +265,48 @@ impl BucketWriter {
         self.filling = Filling::default();
         self.keep = true;
         let session = self.upload.is_some() && self.key.is_none();
-        if let Err(error) = forget(&self.shared, self.id, session, self.tails).await {
+        let claimed = self.upload.is_some() && self.tails.0.is_some();
+        if let Err(error) = forget(&self.shared, self.id, session, claimed, self.tails).await {
             tracing::warn!(%error, "what is left of an upload stays until it is old");
         }
         Ok(())
     }
 
-    /// Sends the rest and makes one object of all parts.
-    async fn finish(&mut self) -> Result<()> {
+    async fn send_rest(&mut self) -> Result<()> {
         if self.filling.len() > 0 {
             self.send_part().await?;
         }
-        self.wait_for(0).await?;
+        self.wait_for(0).await
+    }
+
+    /// Makes one object of all parts.
+    async fn finish(&mut self) -> Result<()> {
         let path = self.path()?;
         let marks = self.parts.iter().map(|part| PartId { content_id: part.mark.clone() }).collect();
         let upload = self.upload.clone().unwrap_or_default();
+        // Who gets no answer does not know how it ends: the parts may still be needed.
+        let kept = std::mem::replace(&mut self.keep, true);
         let completed = self.shared.bucket.parts().complete_multipart(&path, &upload, marks).await;
+        if completed.as_ref().is_err_and(|error| kind_of(error) == ErrorKind::NoSpace) {
+            self.keep = kept;
+        }
         completed.map(drop).map_err(|error| wrap("complete", path.as_ref(), &error))
     }
 
-    /// The object is where the parts went to. A session object has a name of its own, and a final key names its content.
-    async fn is_finished(&self) -> bool {
-        read::stat(&self.shared, &self.place()).await.is_ok_and(|stat| stat.size == self.len)
+    /// The object is where the parts went to, by an attempt whose answer was lost. A session object has a name of its own,
+    /// and a final key names its content. The service may still be at it while it refuses what is asked for again.
+    async fn is_finished(&self, error: &Error) -> bool {
+        let refused = status(&error.source.to_string()).is_some_and(|status| (400..500).contains(&status));
+        let looks = if refused && error.kind != ErrorKind::NoSpace { FINISHED_LOOKS } else { 1 };
+        for look in 0..looks {
+            tokio::time::sleep(FINISHED_PAUSE * look).await;
+            match read::stat(&self.shared, &self.place()).await {
+                Ok(stat) => return stat.size == self.len,
+                Err(error) if error.is_not_found() => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     fn stop(&mut self) {
@@ -278,14 +318,23 @@ impl BucketWriter {
 
     /// What removes all that is in the service.
     fn removal(&mut self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let in_flight = std::mem::take(&mut self.in_flight);
         self.stop();
         let (shared, id, place, tails) = (Arc::clone(&self.shared), self.id, self.place(), self.tails);
         let upload = self.upload.take();
         async move {
+            // A part that arrives after that would stay.
+            for job in in_flight {
+                drop(job.await);
+            }
+            let claimed = upload.is_some() && tails.0.is_some();
+            if claimed && !may_discard(&shared, id).await? {
+                return Ok(());
+            }
             if let Some(upload) = upload {
                 give_up(&shared, &place, &upload).await?;
             }
-            forget(&shared, id, false, tails).await
+            forget(&shared, id, false, claimed, tails).await
         }
     }
 }
@@ -299,12 +348,27 @@ async fn give_up(shared: &Shared, place: &str, upload: &str) -> Result<()> {
     }
 }
 
-/// Removes the objects beside the parts.
-async fn forget(shared: &Shared, id: Uuid, session: bool, tails: (Option<u64>, Option<u64>)) -> Result<()> {
+/// Makes sure that nothing comes of the upload; false when somebody else is about to end it, who removes what is left.
+async fn may_discard(shared: &Shared, id: Uuid) -> Result<bool> {
+    match claim::take(shared, id, claim::DISCARDED).await {
+        Err(error) if error.kind == ErrorKind::Conflict => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Removes the objects beside the parts; the claim last, so that nobody ends the upload while it goes.
+async fn forget(
+    shared: &Shared,
+    id: Uuid,
+    session: bool,
+    claimed: bool,
+    tails: (Option<u64>, Option<u64>),
+) -> Result<()> {
     let tails = [tails.0, tails.1].into_iter().flatten().map(|total| handle::tail_key(id, total));
     let keys = session.then(|| handle::session_key(id)).into_iter().chain(tails);
     let deletes = keys.map(|key| async move { apply::delete(shared, &key).await });
-    futures_util::future::try_join_all(deletes).await.map(drop)
+    futures_util::future::try_join_all(deletes).await?;
+    if claimed { apply::delete(shared, &handle::end_key(id)).await } else { Ok(()) }
 }
 
 /// [`storage::Driver::discard`].
@@ -312,11 +376,14 @@ pub(crate) async fn discard(shared: &Shared, text: &str) -> Result<()> {
     let handle = Handle::decode(text)?;
     let place = handle.key.clone().unwrap_or_else(|| handle::session_key(handle.id));
     let tails = (Some(handle.total()), handle.before);
-    let session = handle.key.is_none() && handle.upload.is_some();
+    let claimed = handle.upload.is_some();
+    if claimed && !may_discard(shared, handle.id).await? {
+        return Ok(());
+    }
     if let Some(upload) = &handle.upload {
         give_up(shared, &place, upload).await?;
     }
-    forget(shared, handle.id, session, tails).await
+    forget(shared, handle.id, claimed && handle.key.is_none(), claimed, tails).await
 }
 
 impl Writer for BucketWriter {
@@ -362,9 +429,8 @@ impl Writer for BucketWriter {
 
 impl Drop for BucketWriter {
     fn drop(&mut self) {
-        self.stop();
         if self.keep || self.upload.is_none() {
-            return;
+            return self.stop();
         }
         // Without a runtime nobody is there who could; the parts go when they are old.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -383,7 +449,6 @@ mod tests {
     use super::*;
     use crate::budget::Budget;
     use crate::testing::{self, Sink};
-    use std::time::Duration;
     use storage::{BUFFER_BYTES, BufferPool};
 
     fn buffer(pool: &Arc<BufferPool>, len: usize) -> Arc<Buffer> {

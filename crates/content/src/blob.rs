@@ -25,6 +25,25 @@ pub struct Blob {
     pub object: Object,
 }
 
+/// How long an address is good: a slow client gets the time that it needs for a large blob, and to take up a transfer that
+/// broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressLife {
+    /// For the smallest blobs.
+    pub least: Duration,
+    /// For the largest, and for those whose size is not known.
+    pub most: Duration,
+}
+
+/// What the slowest client fetches in a second, in bytes: 100 MiB in a minute.
+const SLOWEST: u64 = (100 << 20) / 60;
+
+impl AddressLife {
+    fn of(self, size: Option<u64>) -> Duration {
+        size.map_or(self.most, |size| (self.least + Duration::from_secs(size / SLOWEST)).min(self.most))
+    }
+}
+
 impl Store {
     /// Length of a blob.
     ///
@@ -39,7 +58,7 @@ impl Store {
         Ok(BlobInfo { digest, size })
     }
 
-    async fn blob_size_at_the_truth(&self, canonical: &Digest) -> Result<u64> {
+    pub(crate) async fn blob_size_at_the_truth(&self, canonical: &Digest) -> Result<u64> {
         let stat = self.driver.stat(&layout::blob_data(canonical)).await;
         let size = stat.map_err(|error| Error::or(error, Error::BlobUnknown))?.size;
         self.caches.put_size(*canonical, size);
@@ -59,14 +78,18 @@ impl Store {
         Ok(Blob { digest, object })
     }
 
-    /// Where a client fetches a blob of the repository itself, without credentials, for `life`; `None`: storage gives out
-    /// no addresses. Only the repository's link is looked at: where it dangles, there is nothing at the address.
+    /// Where a client fetches a blob of the repository itself, without credentials; `None`: storage gives out no addresses. Only the repository's link is looked at: where it dangles, there is nothing at the address.
     ///
     /// # Errors
     /// [`Error::BlobUnknown`], [`Error::Storage`].
-    pub async fn blob_address(&self, repo: RepoName<'_>, digest: Digest, life: Duration) -> Result<Option<String>> {
+    pub async fn blob_address(&self, repo: RepoName<'_>, digest: Digest, life: AddressLife) -> Result<Option<String>> {
         let canonical = self.grant(GrantKind::Layer, repo, &digest).await?;
-        Ok(self.driver.presign(&layout::blob_data(&canonical), life).await?)
+        let size = self.caches.likely_size(&canonical).or_else(|| self.caches.likely_size(&digest));
+        let (key, life) = (layout::blob_data(&canonical), life.of(size));
+        match &self.settings.addresses {
+            Some(addresses) => Ok(Some(addresses.address(&key, life)?)),
+            None => Ok(self.driver.presign(&key, life).await?),
+        }
     }
 
     /// A whole small blob, such as the configuration of an image.
@@ -92,11 +115,19 @@ impl Store {
     /// [`Error::Storage`].
     pub(crate) async fn has_blob(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
         match self.grant_at_the_truth(GrantKind::Layer, repo, digest).await {
-            Ok(canonical) => match self.blob_size_at_the_truth(&canonical).await {
-                Ok(_) => Ok(true),
-                Err(Error::BlobUnknown) => Ok(false),
-                Err(error) => Err(error),
-            },
+            Ok(canonical) => self.has_content(&canonical).await,
+            Err(Error::BlobUnknown) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True when the bytes behind a link are there. The link must have been read just now.
+    pub(crate) async fn has_content(&self, canonical: &Digest) -> Result<bool> {
+        if self.driver.is_remote() && self.caches.was_seen(canonical) {
+            return Ok(true);
+        }
+        match self.blob_size_at_the_truth(canonical).await {
+            Ok(_) => Ok(true),
             Err(Error::BlobUnknown) => Ok(false),
             Err(error) => Err(error),
         }
@@ -146,14 +177,13 @@ impl Store {
     /// Adds the links of a blob; the canonical one too when it was pushed under another algorithm.
     pub(crate) fn link_layer(&self, batch: Batch, repo: RepoName<'_>, digest: &Digest, canonical: &Digest) -> Batch {
         let text = canonical.to_string();
-        let mut batch = batch;
-        for digest in [Some(canonical), Some(digest).filter(|digest| *digest != canonical)].into_iter().flatten() {
-            batch = batch.keep(layout::layer_link(repo, digest), text.clone()).lock(layout::layer_lock(repo, digest));
-        }
-        if digest != canonical {
-            batch = batch.keep(layout::alias(digest), text);
-        }
-        batch
+        batch.at_once(|mut batch| {
+            for digest in [Some(canonical), Some(digest).filter(|digest| *digest != canonical)].into_iter().flatten() {
+                batch = batch.keep(layout::layer_link(repo, digest), text.clone());
+                batch = batch.lock(layout::layer_lock(repo, digest));
+            }
+            if digest == canonical { batch } else { batch.keep(layout::alias(digest), text) }
+        })
     }
 
     /// Takes a blob from a repository; its bytes stay until the garbage collection.
@@ -166,5 +196,22 @@ impl Store {
         self.driver.apply(batch).await?;
         self.caches.drop_grant(GrantKind::Layer, repo.as_str(), &digest);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_blobs_have_more_time() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let life = AddressLife { least: minutes(20), most: minutes(120) };
+        assert_eq!(life.of(Some(0)), minutes(20));
+        assert_eq!(life.of(Some(1 << 30)).as_secs() / 60, 30);
+        assert_eq!(life.of(Some(u64::MAX)), minutes(120));
+        assert_eq!(life.of(None), minutes(120));
+        let short = AddressLife { least: minutes(5), most: minutes(5) };
+        assert_eq!(short.of(Some(50 << 30)), minutes(5));
     }
 }

@@ -1,6 +1,6 @@
 //! What may be remembered: immutable content by digest, and for a moment which repository has what.
 
-use oci::Digest;
+use oci::{Digest, Manifest};
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use std::hash::{Hash, Hasher};
@@ -14,6 +14,8 @@ use crate::{Error, Namespace};
 
 /// A deletion by this process is seen at once; one by another process within this time.
 const GRANT_LIFE: Duration = Duration::from_secs(5);
+/// Content that a repository has is not removed: that it is there need not be looked up again so soon.
+const SEEN_LIFE: Duration = Duration::from_secs(5 * 60);
 const GRANTS: usize = 20_000;
 const SIZES: usize = 20_000;
 const MANIFEST_BYTES: u64 = 12 << 20;
@@ -102,9 +104,22 @@ pub(crate) struct Counter {
 
 impl Counter {
     fn count<T>(&self, found: Option<T>) -> Option<T> {
-        let counter = if found.is_some() { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        match found {
+            Some(found) => Some(self.hit(found)),
+            None => {
+                self.miss();
+                None
+            }
+        }
+    }
+
+    pub(crate) fn hit<T>(&self, found: T) -> T {
+        self.hits.fetch_add(1, Ordering::Relaxed);
         found
+    }
+
+    pub(crate) fn miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> (u64, u64) {
@@ -120,7 +135,10 @@ pub(crate) struct Caches {
     grants: Cache<GrantKey, Grant>,
     /// Grants dropped so far.
     drops: AtomicU64,
+    /// Lengths, and when storage told them.
     sizes: Cache<Digest, (u64, Instant)>,
+    /// Sizes of blobs as manifests say them, which may be wrong.
+    said_sizes: Cache<Digest, u64>,
     manifests: Cache<Digest, Arc<StoredManifest>, ManifestWeight>,
     referrers: Cache<Box<str>, Arc<ReferrerList>, ReferrersWeight>,
 }
@@ -133,6 +151,7 @@ impl Caches {
             grants: Cache::new(GRANTS),
             drops: AtomicU64::new(0),
             sizes: Cache::new(SIZES),
+            said_sizes: Cache::new(SIZES),
             manifests: Cache::with_weighter(4000, MANIFEST_BYTES, ManifestWeight),
             referrers: Cache::with_weighter(100, REFERRER_BYTES, ReferrersWeight),
         }
@@ -171,12 +190,31 @@ impl Caches {
     }
 
     pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
-        let size = self.sizes.get(digest).filter(|(_, until)| Instant::now() < *until);
+        let size = self.sizes.get(digest).filter(|(_, seen)| seen.elapsed() < GRANT_LIFE);
         self.by_digest.count(size).map(|(size, _)| size)
     }
 
+    /// Storage had the content a while ago. Only together with a link that says so now.
+    pub(crate) fn was_seen(&self, digest: &Digest) -> bool {
+        self.sizes.get(digest).is_some_and(|(_, seen)| seen.elapsed() < SEEN_LIFE)
+    }
+
     pub(crate) fn put_size(&self, digest: Digest, size: u64) {
-        self.sizes.insert(digest, (size, Instant::now() + GRANT_LIFE));
+        self.sizes.insert(digest, (size, Instant::now()));
+    }
+
+    /// Whoever reads a manifest wants the blobs next.
+    pub(crate) fn note_said_sizes(&self, manifest: &Manifest) {
+        for descriptor in manifest.config.iter().chain(&manifest.layers) {
+            if let Ok(size) = u64::try_from(descriptor.size) {
+                self.said_sizes.insert(descriptor.digest, size);
+            }
+        }
+    }
+
+    /// A size that nothing may rely on.
+    pub(crate) fn likely_size(&self, digest: &Digest) -> Option<u64> {
+        self.sizes.get(digest).map(|(size, _)| size).or_else(|| self.said_sizes.get(digest))
     }
 
     /// Storage turned out not to have the content any more.

@@ -43,6 +43,16 @@ pub enum Error {
     /// The manifest refers to what is not in the repository.
     #[error("manifest refers to content that is not in this repository")]
     ReferencesUnknown(Vec<Digest>),
+    /// The tag stays what it is, by the configuration.
+    #[error("tag {tag} of {repository} is immutable (homeport.tags.immutable) and {}", stays(.is.as_deref()))]
+    TagImmutable {
+        /// The repository.
+        repository: String,
+        /// The tag.
+        tag: String,
+        /// What it is, and stays; `None`: that cannot be told.
+        is: Option<Box<Digest>>,
+    },
     /// Whose content it is cannot be told.
     #[error("owner record {0} is damaged")]
     OwnerDamaged(String),
@@ -58,5 +68,12 @@ impl Error {
     /// "Not found" of storage becomes `missing`, everything else stays.
     pub(crate) fn or(error: storage::Error, missing: Self) -> Self {
         if error.is_not_found() { missing } else { Self::Storage(error) }
+    }
+}
+
+fn stays(digest: Option<&Digest>) -> String {
+    match digest {
+        Some(digest) => format!("stays {digest}"),
+        None => "its link is damaged: delete it, then push again".to_owned(),
     }
 }

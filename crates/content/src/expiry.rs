@@ -47,7 +47,10 @@ impl Store {
                 self.driver.discard(&handle).await?;
             }
         }
-        expired.orphans = self.expire_orphans(age, dry_run, &known).await?;
+        // A service's own uploads are beside its objects, and the driver looks after them.
+        if !self.driver.is_remote() {
+            expired.orphans = self.expire_orphans(age, dry_run, &known).await?;
+        }
         Ok(expired)
     }
 

@@ -16,34 +16,45 @@
 //!   namespaces/<namespace>                              UID of the namespace that the content was pushed for
 //!   cluster                                             UID of the cluster that the namespaces are of
 //!   changes/<uuid>                                      last changes of tags that one of several processes has made
+//!   copied                                              which storage all of this was copied from, until a registry writes
 //! ```
 //!
 //! A link holds `<alg>:<hex>` without a newline and may name another digest than its path: content that was pushed by
 //! sha512 is kept once, under sha256.
 
-use oci::{Digest, RepoName, Tag};
+use oci::{Algorithm, Digest, RepoName, Tag};
 
-const ROOT: &str = "docker/registry/v2";
+/// What distribution knows.
+pub const ROOT: &str = "docker/registry/v2";
 
 /// Longest text of a link that is read, in bytes.
-pub(crate) const LINK_MAX: usize = 256;
+pub const LINK_MAX: usize = 256;
 
 /// Where sessions are.
 pub(crate) const SESSIONS: &str = "homeport/v1/sessions";
 /// Where drivers keep unfinished bytes on files.
 pub(crate) const UPLOADS: &str = "homeport/v1/uploads";
 /// Where repositories are.
-pub(crate) const REPOSITORIES: &str = "docker/registry/v2/repositories";
+pub const REPOSITORIES: &str = "docker/registry/v2/repositories";
 /// Where the owners of namespaces are.
-pub(crate) const NAMESPACES: &str = "homeport/v1/namespaces";
+pub const NAMESPACES: &str = "homeport/v1/namespaces";
 /// Which cluster the owners are of.
-pub(crate) const CLUSTER: &str = "homeport/v1/cluster";
+pub const CLUSTER: &str = "homeport/v1/cluster";
 /// Where processes that share the storage tell each other what happened to tags.
 pub(crate) const CHANGES: &str = "homeport/v1/changes";
+/// Records of our own.
+pub const RECORDS: &str = "homeport/v1";
+/// Names of blobs that were pushed by another algorithm than the canonical one.
+pub const ALIASES: &str = "homeport/v1/aliases";
+/// Which storage everything was copied from; gone as soon as a registry writes.
+pub const COPIED: &str = "homeport/v1/copied";
+/// Children of `homeport/v1` that are of use to the process, the machine or the service that has them only.
+pub const PASSING: &[&str] =
+    &["changes", "copied", "journal", "locks", "probe", "secret", "sessions", "tmp", "uploads"];
 /// Child of a repository that tells that it has had a manifest.
-pub(crate) const MANIFESTS: &str = "_manifests";
+pub const MANIFESTS: &str = "_manifests";
 /// Child of a repository that tells that it has had a blob.
-pub(crate) const LAYERS: &str = "_layers";
+pub const LAYERS: &str = "_layers";
 
 fn join(parts: &[&str]) -> String {
     let mut out = String::with_capacity(parts.iter().map(|part| part.len()).sum());
@@ -53,22 +64,32 @@ fn join(parts: &[&str]) -> String {
     out
 }
 
-pub(crate) fn blob_data(digest: &Digest) -> String {
+/// The bytes of a blob or manifest, under its canonical digest.
+pub fn blob_data(digest: &Digest) -> String {
     let hex = digest.hex();
     let hex = hex.as_str();
     join(&[ROOT, "/blobs/", digest.algorithm().name(), "/", &hex[..2], "/", hex, "/data"])
 }
 
-pub(crate) fn repository(name: &str) -> String {
+/// The bytes of all blobs under an algorithm, in folders by the first two digits.
+#[must_use]
+pub fn blobs(algorithm: Algorithm) -> String {
+    join(&[ROOT, "/blobs/", algorithm.name()])
+}
+
+/// Everything of a repository, and of those whose names begin with its own.
+pub fn repository(name: &str) -> String {
     join(&[REPOSITORIES, "/", name])
 }
 
-pub(crate) fn layer_link(repo: RepoName<'_>, digest: &Digest) -> String {
+/// Says that the repository has this blob.
+pub fn layer_link(repo: RepoName<'_>, digest: &Digest) -> String {
     let hex = digest.hex();
     join(&[REPOSITORIES, "/", repo.as_str(), "/_layers/", digest.algorithm().name(), "/", hex.as_str(), "/link"])
 }
 
-pub(crate) fn revision_link(repo: RepoName<'_>, digest: &Digest) -> String {
+/// Says that the repository has this manifest.
+pub fn revision_link(repo: RepoName<'_>, digest: &Digest) -> String {
     let hex = digest.hex();
     let parts = [
         REPOSITORIES,
@@ -83,15 +104,33 @@ pub(crate) fn revision_link(repo: RepoName<'_>, digest: &Digest) -> String {
     join(&parts)
 }
 
-pub(crate) fn tags(repo: RepoName<'_>) -> String {
+/// The blobs of a repository under an algorithm: `<hex>/link` each.
+#[must_use]
+pub fn layers(repo: RepoName<'_>, algorithm: Algorithm) -> String {
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_layers/", algorithm.name()])
+}
+
+/// The manifests of a repository under an algorithm: `<hex>/link` each.
+#[must_use]
+pub fn revisions(repo: RepoName<'_>, algorithm: Algorithm) -> String {
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/revisions/", algorithm.name()])
+}
+
+/// The tags of a repository.
+pub fn tags(repo: RepoName<'_>) -> String {
     join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags"])
 }
 
-pub(crate) fn tag(repo: RepoName<'_>, tag: Tag<'_>) -> String {
+/// Everything of a tag.
+pub fn tag(repo: RepoName<'_>, tag: Tag<'_>) -> String {
     join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str()])
 }
 
-pub(crate) fn tag_current(repo: RepoName<'_>, tag: Tag<'_>) -> String {
+/// The child of a tag that has what it is.
+pub(crate) const CURRENT: &str = "current";
+
+/// What a tag is.
+pub fn tag_current(repo: RepoName<'_>, tag: Tag<'_>) -> String {
     join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str(), "/current/link"])
 }
 
@@ -100,7 +139,14 @@ pub(crate) fn tag_history(repo: RepoName<'_>, tag: Tag<'_>) -> String {
     join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str(), "/index"])
 }
 
-pub(crate) fn tag_index(repo: RepoName<'_>, tag: Tag<'_>, digest: &Digest) -> String {
+/// What a tag has been, as far as it was pushed under this algorithm: `<hex>/link` each.
+#[must_use]
+pub fn tag_indexes(repo: RepoName<'_>, tag: Tag<'_>, algorithm: Algorithm) -> String {
+    join(&[REPOSITORIES, "/", repo.as_str(), "/_manifests/tags/", tag.as_str(), "/index/", algorithm.name()])
+}
+
+/// Says that a tag is or has been this manifest.
+pub fn tag_index(repo: RepoName<'_>, tag: Tag<'_>, digest: &Digest) -> String {
     let hex = digest.hex();
     let (algorithm, hex) = (digest.algorithm().name(), hex.as_str());
     join(&[
@@ -133,27 +179,35 @@ pub(crate) fn changes_of(process: uuid::Uuid) -> String {
     format!("{CHANGES}/{process}")
 }
 
-pub(crate) fn namespace(name: &str) -> String {
+/// Who owns a namespace.
+pub fn namespace(name: &str) -> String {
     join(&[NAMESPACES, "/", name])
 }
 
 /// Everything that says who refers to whom in a namespace.
-pub(crate) fn namespace_referrers(name: &str) -> String {
+pub fn namespace_referrers(name: &str) -> String {
     join(&["homeport/v1/referrers/", name])
 }
 
 pub(crate) fn referrers(repo: RepoName<'_>, subject: &Digest) -> String {
     let hex = subject.hex();
-    join(&["homeport/v1/referrers/", repo.as_str(), "/_of/", subject.algorithm().name(), "/", hex.as_str()])
+    join(&[&subjects(repo, subject.algorithm()), "/", hex.as_str()])
 }
 
-pub(crate) fn referrer(repo: RepoName<'_>, subject: &Digest, referrer: &Digest) -> String {
+/// What the manifests of a repository refer to, as far as its digest is of this algorithm: `<hex>/<referrer>` each.
+#[must_use]
+pub fn subjects(repo: RepoName<'_>, algorithm: Algorithm) -> String {
+    join(&["homeport/v1/referrers/", repo.as_str(), "/_of/", algorithm.name()])
+}
+
+/// Descriptor of a manifest that names another one as its subject.
+pub fn referrer(repo: RepoName<'_>, subject: &Digest, referrer: &Digest) -> String {
     let hex = referrer.hex();
     join(&[&referrers(repo, subject), "/", referrer.algorithm().name(), ".", hex.as_str()])
 }
 
 /// The digest in the last part of a [`referrer`] key.
-pub(crate) fn parse_referrer(name: &str) -> Option<Digest> {
+pub fn parse_referrer(name: &str) -> Option<Digest> {
     Digest::parse(&name.replacen('.', ":", 1)).ok()
 }
 
@@ -161,7 +215,12 @@ pub(crate) fn parse_referrer(name: &str) -> Option<Digest> {
 pub(crate) fn fallback_tag(subject: &Digest) -> String {
     let hex = subject.hex();
     // distribution-spec, "Referrers Tag Schema": the encoded part is cut to 64 characters.
-    format!("{}-{}", subject.algorithm().name(), &hex.as_str()[..64])
+    format!("{}{}", fallback_start(subject.algorithm()), &hex.as_str()[..64])
+}
+
+/// What all fallback tags of an algorithm begin with.
+pub(crate) fn fallback_start(algorithm: Algorithm) -> String {
+    format!("{}-", algorithm.name())
 }
 
 /// Name of the lock on a manifest of a repository.
@@ -190,14 +249,13 @@ pub(crate) fn owner_lock(key: &str) -> String {
 }
 
 /// Reads a link; `None` when it is empty or damaged.
-pub(crate) fn parse_link(text: &[u8]) -> Option<Digest> {
+pub fn parse_link(text: &[u8]) -> Option<Digest> {
     Digest::parse(std::str::from_utf8(text).ok()?.trim_end()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oci::Algorithm;
 
     #[test]
     fn distributions_paths() {

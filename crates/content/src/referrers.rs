@@ -4,7 +4,9 @@
 //! `<alg>-<hex>` of the repository: its entries are merged in.
 
 use crate::{Error, Result, Store, layout};
-use oci::{Descriptor, Digest, Manifest, Page, RepoName, Tag};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use oci::{Algorithm, Descriptor, Digest, Manifest, Page, RepoName, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::INLINE_MAX;
@@ -95,6 +97,24 @@ impl Store {
         Ok(recorded().chain(children).collect::<BTreeSet<Digest>>().len())
     }
 
+    /// False when no manifest of the repository refers to another one, as of reading: then none has to be counted.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub async fn has_referrers(&self, repo: RepoName<'_>) -> Result<bool> {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            if !self.driver.list(&layout::subjects(repo, algorithm), "", 1).await?.range.is_empty() {
+                return Ok(true);
+            }
+            let start = layout::fallback_start(algorithm);
+            let page = self.driver.list(&layout::tags(repo), &start, 1).await?;
+            if page.range.clone().any(|index| page.names.at(index).text.starts_with(&start)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn recorded(&self, repo: RepoName<'_>, subject: &Digest) -> Result<Arc<ReferrerList>> {
         let key = layout::referrers(repo, subject);
         let list = self.driver.list(&key, "", usize::MAX).await?;
@@ -103,25 +123,22 @@ impl Store {
         {
             return Ok(cached);
         }
-        let mut entries = Vec::with_capacity(list.names.len());
-        for name in list.names.iter() {
-            let Some(digest) = layout::parse_referrer(name.text) else { continue };
-            match self.driver.get(&format!("{key}/{}", name.text), INLINE_MAX).await {
-                Ok(record) => match read_record(&record, digest) {
+        let names = list.names.iter().filter_map(|name| Some((name.text, layout::parse_referrer(name.text)?)));
+        let names: Vec<(&str, Digest)> = names.collect();
+        let mut present = Vec::with_capacity(names.len());
+        for some in names.chunks(self.looks_at_once()) {
+            let records = try_join_all(some.iter().map(|(name, _)| self.record(format!("{key}/{name}")))).await?;
+            let mut entries = Vec::with_capacity(some.len());
+            for ((_, digest), record) in some.iter().zip(records).filter_map(|(name, record)| Some((name, record?))) {
+                match read_record(&record, *digest) {
                     Some(entry) => entries.push(entry),
-                    // Too large for a record, or damaged.
-                    None => entries.extend(self.described(repo, subject, digest).await?),
-                },
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
+                    // Too large for a record, or damaged. One after the other: a manifest may be large.
+                    None => entries.extend(self.described(repo, subject, *digest).await?),
+                }
             }
-        }
-        let mut present = Vec::with_capacity(entries.len());
-        for entry in entries {
             // Another registry on this tree may have removed the manifest without knowing of our record.
-            if self.has_manifest(repo, &entry.digest).await? {
-                present.push(entry);
-            }
+            let here = try_join_all(entries.iter().map(|entry| self.has_manifest(repo, &entry.digest))).await?;
+            present.extend(entries.into_iter().zip(here).filter_map(|(entry, is_here)| is_here.then_some(entry)));
         }
         present.sort_by_key(|entry: &Entry| entry.digest);
         let weight = present.iter().map(|entry| entry.json.len() as u64 + 160).sum();
@@ -130,6 +147,15 @@ impl Store {
             self.caches.put_referrers(&key, Arc::clone(&built));
         }
         Ok(built)
+    }
+
+    /// What is kept of a referrer; `None`: it went meanwhile.
+    async fn record(&self, key: String) -> Result<Option<Bytes>> {
+        match self.driver.get(&key, INLINE_MAX).await {
+            Ok(record) => Ok(Some(record)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn fallback(&self, repo: RepoName<'_>, subject: &Digest) -> Result<Vec<Entry>> {

@@ -7,8 +7,12 @@ use crate::changes::Change;
 use crate::session::{Place, Record};
 use crate::{Namespace, Owner, Result, Store, layout};
 use bytes::Bytes;
+use oci::RepoName;
 use std::sync::Arc;
 use storage::{Batch, INLINE_MAX};
+
+/// Repositories that are looked at together.
+const REPOSITORIES_AHEAD: usize = 200;
 
 /// What came out of [`Store::delete_namespace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +62,11 @@ impl Store {
     }
 
     async fn delete_trees(&self, namespace: Namespace<'_>, key: &str, record: &Bytes) -> Result<()> {
-        // Noted once, after the last step that has begun.
-        let changed = Change::Namespace { namespace: namespace.as_str().into() };
-        let noting = self.noting(vec![changed]).await;
+        // Noted once, after the last step that has begun. When each tag was deleted before, as Kubernetes does, nobody has to
+        // look at everything again.
+        let changed = || Change::Namespace { namespace: namespace.as_str().into() };
+        let changes = self.has_tags(namespace).await?.then(changed).into_iter().collect();
+        let noting = self.noting(&self.under_way(namespace).await?, changes);
         let lock = layout::owner_lock(key);
         let repositories = layout::repository(namespace.as_str());
         let children = self.driver.list(&repositories, "", usize::MAX).await?;
@@ -76,6 +82,24 @@ impl Store {
             .delete_tree_if(key, key, record.clone())
             .lock(lock);
         Ok(self.apply_noting(batch, noting).await?)
+    }
+
+    /// Whether any tag is left, be it a damaged one.
+    async fn has_tags(&self, namespace: Namespace<'_>) -> Result<bool> {
+        let mut after = String::new();
+        loop {
+            let page =
+                self.walk(self.view_of_storage(), namespace.as_str().to_owned(), &after, REPOSITORIES_AHEAD).await?;
+            for repo in page.names.iter().filter_map(|name| RepoName::parse(name).ok()) {
+                if !self.driver.list(&layout::tags(repo), "", 1).await?.names.is_empty() {
+                    return Ok(true);
+                }
+            }
+            match page.names.into_iter().next_back().filter(|_| page.more) {
+                Some(last) => after = last,
+                None => return Ok(false),
+            }
+        }
     }
 
     /// Ends the sessions that began under the owner. One that a request writes just now is left: it cannot be committed any

@@ -2,11 +2,11 @@
 //!
 //! A session without bytes is only its ticket, which the front end signs and gives to the client; storage learns of it with
 //! the first chunk. From then on one record tells everything that another process needs to go on. Small sessions keep their
-//! bytes in the record.
+//! bytes in the record. One whose client has probably sent everything may need no record either: see [`crate::whole`].
 
 use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
-use oci::{Algorithm, Hasher, RepoName};
+use oci::{Algorithm, Digest, Hasher, RepoName};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -20,6 +20,9 @@ pub(crate) const INLINE_SESSION_MAX: usize = INLINE_MAX - 4096;
 
 /// How many ended sessions are remembered, so that their address answers "unknown" at once.
 const FINISHED: usize = 10_000;
+
+/// How many sessions are remembered that went on here, so that a chunk that comes twice is found out at once.
+const TOLD: usize = 10_000;
 
 /// Name of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +58,18 @@ pub struct Ticket {
     pub algorithm: Algorithm,
     /// UID of the namespace that it began under; `None` without a cluster.
     pub owner: Option<String>,
+    /// The bytes so far are stored under this name, which is their digest.
+    pub stored: Option<Digest>,
+}
+
+/// Where a session stands.
+pub(crate) enum State {
+    /// Nothing was received.
+    Empty,
+    /// A record tells it.
+    Record(Box<Record>),
+    /// Its bytes are stored under their digest, as its ticket says.
+    Whole(Ticket),
 }
 
 /// Both running hashes; the second only when asked for.
@@ -172,11 +187,13 @@ impl Record {
 pub(crate) struct Sessions {
     active: Arc<Mutex<HashSet<Uuid>>>,
     finished: Cache<Uuid, ()>,
+    /// What this process told last about a session.
+    told: Cache<Uuid, Ticket>,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { active: Arc::default(), finished: Cache::new(FINISHED) }
+        Self { active: Arc::default(), finished: Cache::new(FINISHED), told: Cache::new(TOLD) }
     }
 }
 
@@ -200,6 +217,15 @@ impl Sessions {
 
     pub(crate) fn finish(&self, id: SessionId) {
         self.finished.insert(id.0, ());
+        self.told.remove(&id.0);
+    }
+
+    pub(crate) fn tell(&self, ticket: &Ticket) {
+        self.told.insert(ticket.id.0, ticket.clone());
+    }
+
+    pub(crate) fn told(&self, id: SessionId) -> Option<Ticket> {
+        self.told.get(&id.0)
     }
 
     pub(crate) fn is_finished(&self, id: SessionId) -> bool {
@@ -226,16 +252,12 @@ impl Store {
             offset: 0,
             algorithm,
             owner: owner.map(str::to_owned),
+            stored: None,
         }
     }
 
-    /// Where a session stands: the record if there is one, else what the ticket says of an empty session.
-    pub(crate) async fn session(
-        &self,
-        repo: RepoName<'_>,
-        id: SessionId,
-        ticket: Option<&Ticket>,
-    ) -> Result<Option<Record>> {
+    /// Where a session stands: the record if there is one, else what the ticket says.
+    pub(crate) async fn session(&self, repo: RepoName<'_>, id: SessionId, ticket: Option<&Ticket>) -> Result<State> {
         if self.sessions.is_finished(id) {
             return Err(Error::UploadUnknown);
         }
@@ -247,15 +269,24 @@ impl Store {
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error.into()),
         };
-        let expiry = self.settings.upload_expiry;
-        match &record {
+        match record {
             Some(record) if record.cancelled || record.repository != repo.as_str() => Err(Error::UploadUnknown),
-            Some(record) if is_expired(record.started, expiry) => Err(Error::UploadUnknown),
-            Some(_) => Ok(record),
-            None => match ticket {
-                Some(ticket) if ticket.offset == 0 && !is_expired(ticket.started, expiry) => Ok(None),
-                _ => Err(Error::UploadUnknown),
-            },
+            Some(record) if is_expired(record.started, self.settings.upload_expiry) => Err(Error::UploadUnknown),
+            Some(record) => Ok(State::Record(Box::new(record))),
+            None => {
+                let told = self.sessions.told(id);
+                let told = told.as_ref().filter(|told| told.stored.is_some() && told.repository == repo.as_str());
+                self.state_by(ticket.filter(|ticket| ticket.stored.is_some()).or(told).or(ticket))
+            }
+        }
+    }
+
+    /// Where a session without a record stands.
+    pub(crate) fn state_by(&self, ticket: Option<&Ticket>) -> Result<State> {
+        match ticket.filter(|ticket| !is_expired(ticket.started, self.settings.upload_expiry)) {
+            Some(ticket) if ticket.stored.is_some() => Ok(State::Whole(ticket.clone())),
+            Some(ticket) if ticket.offset == 0 => Ok(State::Empty),
+            _ => Err(Error::UploadUnknown),
         }
     }
 
@@ -264,18 +295,18 @@ impl Store {
     /// # Errors
     /// [`Error::UploadUnknown`], [`Error::Storage`].
     pub async fn upload_status(&self, repo: RepoName<'_>, id: SessionId, ticket: Option<&Ticket>) -> Result<Ticket> {
-        let record = self.session(repo, id, ticket).await?;
-        match (record, ticket) {
-            (Some(record), _) => Ok(Ticket {
+        match self.session(repo, id, ticket).await? {
+            State::Record(record) => Ok(Ticket {
                 repository: record.repository,
                 id,
                 started: record.started,
                 offset: record.offset,
                 algorithm: record.hashes.algorithm(),
                 owner: record.owner,
+                stored: None,
             }),
-            (None, Some(ticket)) => Ok(ticket.clone()),
-            (None, None) => Err(Error::UploadUnknown),
+            State::Whole(ticket) => Ok(ticket),
+            State::Empty => ticket.cloned().ok_or(Error::UploadUnknown),
         }
     }
 
@@ -289,14 +320,15 @@ impl Store {
             return Err(Error::OutOfOrder { offset: status.offset });
         };
         match self.session(repo, id, ticket).await? {
-            Some(record) => {
+            State::Record(record) => {
                 self.driver.apply(Batch::new().delete(layout::session(id.0))).await?;
                 if let Place::Driver(handle) = record.place {
                     self.driver.discard(&handle).await?;
                 }
             }
-            // The ticket in the client's hand stays good for other processes: leave them a note.
-            None => {
+            // The ticket in the client's hand stays good for other processes: leave them a note. Bytes that are stored under
+            // their digest may be those of others as well.
+            State::Empty | State::Whole(_) => {
                 let algorithm = ticket.map_or(Algorithm::Sha256, |ticket| ticket.algorithm);
                 let note = Record {
                     repository: repo.as_str().to_owned(),

@@ -1,15 +1,20 @@
 //! The content store: one value that all operations hang on.
 
 use crate::cache::{Caches, GrantKind};
-use crate::changes::{Change, Changes, Noting, Sharing, Standing, ToEnd};
-use crate::{Error, Result, layout, session};
+use crate::changes::{Change, Changes, Noting, Sharing, Standing, ToEnd, UnderWay};
+use crate::lists::Lists;
+use crate::remains::Remains;
+use crate::{Error, ImmutableTags, Result, layout, session};
 use oci::{Digest, RepoName};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
-use storage::{Batch, BufferPool, Driver};
+use storage::{Addresses, Batch, BufferPool, Driver};
 
 /// Unused upload buffers of 1 MiB that are kept: what eight uploads at full speed have under way.
 const IDLE_BUFFERS: usize = 32;
+
+/// Looks at a service under way at once, for one request.
+const LOOKS_MAX: usize = 16;
 
 /// What an administrator may set.
 #[derive(Clone, Debug)]
@@ -18,11 +23,13 @@ pub struct Settings {
     pub manifest_bytes_max: usize,
     /// How long a session may rest, and how long a ticket for one is good.
     pub upload_expiry: Duration,
+    /// Where clients fetch blobs, if not at the addresses that storage gives out itself.
+    pub addresses: Option<Arc<dyn Addresses>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { manifest_bytes_max: 4 << 20, upload_expiry: Duration::from_secs(7 * 24 * 3600) }
+        Self { manifest_bytes_max: 4 << 20, upload_expiry: Duration::from_secs(7 * 24 * 3600), addresses: None }
     }
 }
 
@@ -33,34 +40,42 @@ pub struct CacheCounts {
     pub by_digest: (u64, u64),
     /// Of what a repository has.
     pub by_repository: (u64, u64),
+    /// Of lists of names.
+    pub lists: (u64, u64),
 }
 
 /// The content store on a driver.
 pub struct Store {
     pub(crate) driver: Arc<dyn Driver>,
     pub(crate) caches: Caches,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) settings: Settings,
     pub(crate) buffers: Arc<BufferPool>,
     pub(crate) sessions: session::Sessions,
     pub(crate) changes: Arc<Changes>,
-    pub(crate) sharing: tokio::sync::Mutex<Sharing>,
+    pub(crate) sharing: Sharing,
     pub(crate) standing: Arc<Standing>,
+    pub(crate) immutable: RwLock<Arc<ImmutableTags>>,
+    pub(crate) remains: Remains,
 }
 
 impl Store {
     /// A store on `driver`.
     #[must_use]
     pub fn new(driver: Arc<dyn Driver>, settings: Settings) -> Arc<Self> {
-        let (changes, standing) = (Changes::new(), Arc::default());
+        let (changes, standing, lists) = (Changes::new(), Arc::default(), Lists::new());
         Arc::new(Self {
             driver,
             caches: Caches::new(),
             settings,
             buffers: BufferPool::new(IDLE_BUFFERS),
             sessions: session::Sessions::default(),
-            sharing: tokio::sync::Mutex::new(Sharing::new(&changes, &standing)),
+            sharing: Sharing::new(&changes, &standing, &lists),
+            lists,
             standing,
             changes,
+            immutable: RwLock::default(),
+            remains: Remains::default(),
         })
     }
 
@@ -79,31 +94,36 @@ impl Store {
     }
 
     /// Carries out what changes tags, and notes it. Once begun both happen, also when nobody waits for it any more.
-    pub(crate) async fn apply_noted(&self, batch: Batch, changes: Vec<Change>) -> storage::Result<()> {
-        let noting = self.noting(changes).await;
-        self.apply_noting(batch, noting).await
+    pub(crate) async fn apply_noted(
+        &self,
+        under_way: &Arc<UnderWay>,
+        batch: Batch,
+        changes: Vec<Change>,
+    ) -> storage::Result<()> {
+        self.apply_noting(batch, self.noting(under_way, changes)).await
     }
 
-    /// What is to be noted after the last batch of it. From now on others find out if this process dies.
-    pub(crate) async fn noting(&self, changes: Vec<Change>) -> Arc<Noting> {
-        let under_way = if changes.is_empty() { None } else { Some(self.under_way().await) };
-        Arc::new(Noting::new(&self.changes, changes, under_way))
+    /// What is to be noted after the last batch of it.
+    pub(crate) fn noting(&self, under_way: &Arc<UnderWay>, changes: Vec<Change>) -> Arc<Noting> {
+        Arc::new(Noting::new(&self.changes, changes, Arc::clone(under_way)))
     }
 
     /// The same as [`Store::apply_noted`] with one batch of several.
     pub(crate) async fn apply_noting(&self, batch: Batch, noting: Arc<Noting>) -> storage::Result<()> {
-        let (driver, is_noted) = (Arc::clone(&self.driver), !noting.is_empty());
+        let (driver, under_way) = (Arc::clone(&self.driver), Arc::clone(noting.under_way()));
         let applied = ToEnd::new(async move {
             let result = driver.apply(batch).await;
             drop(noting);
             result
         });
         let result = applied.await;
-        if is_noted {
-            // Those who have come meanwhile look for the record, too.
-            self.appear().await;
-        }
+        self.tell_again(&under_way).await;
         result
+    }
+
+    /// Lists of a service are kept: others must know of a change before it is made.
+    pub(crate) fn keeps_lists(&self) -> bool {
+        self.driver.is_remote() && !self.driver.lists_may_lag()
     }
 
     /// Largest manifest that is taken, in bytes.
@@ -115,7 +135,16 @@ impl Store {
     /// Hits and misses of the caches since the start.
     #[must_use]
     pub fn cache_counts(&self) -> CacheCounts {
-        CacheCounts { by_digest: self.caches.by_digest.read(), by_repository: self.caches.by_repository.read() }
+        CacheCounts {
+            by_digest: self.caches.by_digest.read(),
+            by_repository: self.caches.by_repository.read(),
+            lists: self.lists.asked.read(),
+        }
+    }
+
+    /// How many looks at storage one request has under way at once.
+    pub(crate) fn looks_at_once(&self) -> usize {
+        if self.driver.is_remote() { LOOKS_MAX } else { 1 }
     }
 
     /// The canonical digest behind a link, from memory if it was seen a moment ago.

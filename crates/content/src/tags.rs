@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) modified: SystemTime,
     /// As it is stored.
     pub(crate) text: Bytes,
+    /// Homeport has written it.
+    pub(crate) own: bool,
 }
 
 /// One page of tags.
@@ -60,7 +62,7 @@ impl Store {
     /// [`Error::NameUnknown`] when nothing was ever pushed under the name, [`Error::Storage`].
     pub async fn tags(&self, repo: RepoName<'_>, page: &Page) -> Result<TagsPage> {
         let after = page.last.as_deref().unwrap_or_default();
-        let list = self.driver.list(&layout::tags(repo), after, page.limit).await?;
+        let list = self.view().list(&layout::tags(repo), after, page.limit).await?;
         if list.names.is_empty() && !self.repository_exists(repo).await? {
             return Err(Error::NameUnknown);
         }
@@ -81,7 +83,7 @@ impl Store {
         let key = layout::tag_current(repo, tag);
         match self.driver.read(&key, layout::LINK_MAX).await {
             Ok((stat, text)) => match layout::parse_link(&text) {
-                Some(digest) => Ok(Link { digest, modified: stat.modified, text }),
+                Some(digest) => Ok(Link { digest, modified: stat.modified, text, own: stat.own }),
                 None => Err(damaged(&key)),
             },
             Err(error) if error.kind == storage::ErrorKind::TooLarge => Err(damaged(&key)),

@@ -14,6 +14,7 @@ mod file_body;
 mod file_table;
 mod limits;
 mod listener;
+mod network;
 mod pace;
 mod request_body;
 mod serve;
@@ -26,6 +27,7 @@ pub use connection::{ClientCertificate, Connection, Peer};
 pub use file_body::FileRange;
 pub use limits::{Gate, GateLimits, Permit, RefusalReason, Refused};
 pub use listener::{BindError, Listener};
+pub use network::Network;
 pub use request_body::{RequestBody, RequestBodyError};
 pub use serve::{Counters, Handler, HandlerFuture, ServeSettings, Served, serve};
 pub use tls::{

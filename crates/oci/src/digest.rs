@@ -89,14 +89,14 @@ impl Digest {
     /// See [`DigestError`].
     pub fn parse(text: &str) -> Result<Self, DigestError> {
         let (name, hex) = text.split_once(':').ok_or(DigestError::Malformed)?;
-        if name.is_empty()
-            || hex.is_empty()
-            || !name.bytes().all(is_algorithm_byte)
-            || !hex.bytes().all(is_encoded_byte)
-        {
-            return Err(DigestError::Malformed);
-        }
-        let algorithm = Algorithm::parse(name)?;
+        let algorithm = match Algorithm::parse(name) {
+            Ok(algorithm) => algorithm,
+            Err(error) => {
+                let is_digest = !name.is_empty() && !hex.is_empty();
+                let is_digest = is_digest && name.bytes().all(is_algorithm_byte) && hex.bytes().all(is_encoded_byte);
+                return Err(if is_digest { error } else { DigestError::Malformed });
+            }
+        };
         if hex.len() != algorithm.hash_len() * 2 {
             return Err(DigestError::Malformed);
         }

@@ -9,14 +9,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use net::{Body, FileRange, Part};
 use oci::{Digest, ErrorCode, RangeOutcome, RepoName, parse_range};
 use std::sync::Arc;
-use std::time::Duration;
 use storage::{Object, ObjectBody};
 
 /// A digest never changes its content, so a copy is good for ever; whose it is may change, so only private copies.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
-
-/// How long the address of a redirect is good. A transfer that has begun by then goes on.
-const REDIRECT_LIFE: Duration = Duration::from_secs(20 * 60);
 
 fn set_common(response: &mut Response<Body>, digest: &Digest) {
     respond::set_digest(response, digest);
@@ -58,7 +54,7 @@ pub(crate) async fn head(
 /// True for a whole blob and for one range of it: other answers only we can give.
 fn may_redirect(call: &Call<'_>) -> bool {
     let headers = call.request.headers;
-    call.live().redirect
+    call.live().redirects.allow(call.request.address())
         && ![header::IF_NONE_MATCH, header::IF_RANGE].iter().any(|name| headers.contains_key(name))
         && !call.request.header(header::RANGE).is_some_and(|ranges| ranges.contains(','))
 }
@@ -68,7 +64,7 @@ async fn redirect(call: &Call<'_>, name: RepoName<'_>, digest: Digest) -> Result
     if !may_redirect(call) {
         return Ok(None);
     }
-    let address = call.registry.store.blob_address(name, digest, REDIRECT_LIFE).await?;
+    let address = call.registry.store.blob_address(name, digest, call.live().redirects.life).await?;
     let Some(location) = address.and_then(|address| HeaderValue::try_from(address).ok()) else { return Ok(None) };
     let mut response = respond::empty(StatusCode::TEMPORARY_REDIRECT);
     respond::set(&mut response, respond::CONTENT_DIGEST, &digest.to_string());

@@ -3,9 +3,10 @@
 use crate::{Health, Metrics, Signer};
 use access::{Authenticator, Authorizer, ClusterTokens, TokenAuthority};
 use arc_swap::ArcSwap;
-use content::{IndexChildren, Store};
+use content::{AddressLife, IndexChildren, Store};
 use http::{HeaderName, HeaderValue};
-use net::Gate;
+use net::{Gate, Network};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tenancy::Tenancy;
@@ -88,6 +89,28 @@ pub enum MetricsAccess {
     Authorized,
 }
 
+/// Which clients are sent to storage itself, and for how long an address is good.
+#[derive(Clone, Debug)]
+pub struct Redirects {
+    /// Some are.
+    pub enabled: bool,
+    /// Those in these networks; empty: all of them.
+    pub networks: Vec<Network>,
+    /// But not those in these.
+    pub except: Vec<Network>,
+    /// How long an address is good.
+    pub life: AddressLife,
+}
+
+impl Redirects {
+    /// Whether a client is sent there; `None`: it came by a Unix socket.
+    pub(crate) fn allow(&self, client: Option<IpAddr>) -> bool {
+        let is_in =
+            |networks: &[Network]| client.is_some_and(|client| networks.iter().any(|network| network.has(client)));
+        self.enabled && (self.networks.is_empty() || is_in(&self.networks)) && !is_in(&self.except)
+    }
+}
+
 /// Settings that a reload may change.
 pub struct Live {
     /// Writes are refused with 405.
@@ -116,8 +139,8 @@ pub struct Live {
     pub url_allowed: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// Largest blob in bytes.
     pub upload_bytes_max: Option<u64>,
-    /// Clients fetch blobs from storage itself, where it gives out addresses.
-    pub redirect: bool,
+    /// Which clients fetch blobs from storage itself, where it gives out addresses.
+    pub redirects: Redirects,
     /// How long a client may be silent while it sends a body.
     pub body_idle: Duration,
     /// Who may read the metrics.
@@ -128,4 +151,37 @@ pub struct Live {
     pub audit: bool,
     /// A line in the log for each request.
     pub access_log: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_by_their_network() {
+        let list = |texts: &[&str]| texts.iter().map(|text| Network::parse(text).unwrap()).collect();
+        let life = AddressLife { least: Duration::ZERO, most: Duration::ZERO };
+        let redirects = |networks: &[&str], except: &[&str]| Redirects {
+            enabled: true,
+            networks: list(networks),
+            except: list(except),
+            life,
+        };
+        let client = |text: &str| Some(text.parse().unwrap());
+        for (networks, except, address, expected) in [
+            (&[][..], &[][..], client("192.0.2.1"), true),
+            (&[], &[], None, true),
+            (&["10.0.0.0/8"], &[], client("10.2.0.1"), true),
+            (&["10.0.0.0/8"], &[], client("192.0.2.1"), false),
+            (&["10.0.0.0/8"], &[], None, false),
+            (&[], &["10.0.0.0/8", "2001:db8::/32"], client("2001:db8::1"), false),
+            (&[], &["10.0.0.0/8"], None, true),
+            (&["10.0.0.0/8"], &["10.2.0.0/16"], client("10.2.0.1"), false),
+            (&["10.0.0.0/8"], &["10.2.0.0/16"], client("10.3.0.1"), true),
+        ] {
+            assert_eq!(redirects(networks, except).allow(address), expected, "{networks:?} {except:?} {address:?}");
+        }
+        let off = Redirects { enabled: false, ..redirects(&[], &[]) };
+        assert!(!off.allow(client("192.0.2.1")));
+    }
 }

@@ -121,12 +121,14 @@ impl From<content::Error> for Error {
                 let message = format!("{message}: {}", missing.join(", "));
                 Self::new(ErrorCode::ManifestBlobUnknown, message).detail(serde_json::json!({ "missing": missing }))
             }
+            // Clients take this code for final, and show the text.
+            E::TagImmutable { .. } => Self::new(ErrorCode::Denied, message),
             E::OwnerDamaged(_) => {
                 let text = "whose content this is cannot be told; tell the registry's administrator";
                 Self::new(ErrorCode::Unavailable, text).cause(message)
             }
-            // Nothing here is done on condition.
-            E::Changed => Self::new(ErrorCode::Unavailable, message),
+            // The tags of a manifest that is to go are pushed again and again.
+            E::Changed => Self::unavailable("it changes all the time, try again later", Duration::from_secs(5)),
             E::Storage(error) => Self::storage(&error),
         }
     }

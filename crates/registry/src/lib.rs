@@ -22,7 +22,7 @@ mod ticket;
 mod token;
 mod upload;
 
-pub use context::{Cluster, Gates, Identity, Live, MetricsAccess, Realm, Registry};
+pub use context::{Cluster, Gates, Identity, Live, MetricsAccess, Realm, Redirects, Registry};
 pub use health::Health;
 pub use metrics::{BuildInfo, Metrics};
 pub use service::{DebugService, Service};

@@ -175,9 +175,10 @@ impl Metrics {
             out,
             "homeport_cache_lookups_total",
             "counter",
-            "Look-ups in memory, of content by digest and of what a repository has.",
+            "Look-ups in memory, of content by digest, of what a repository has and of lists.",
         )?;
-        for (cache, (hits, misses)) in [("digest", caches.by_digest), ("repository", caches.by_repository)] {
+        let caches_asked = [("digest", caches.by_digest), ("repository", caches.by_repository), ("list", caches.lists)];
+        for (cache, (hits, misses)) in caches_asked {
             writeln!(out, "homeport_cache_lookups_total{{cache=\"{cache}\",result=\"hit\"}} {hits}")?;
             writeln!(out, "homeport_cache_lookups_total{{cache=\"{cache}\",result=\"miss\"}} {misses}")?;
         }

@@ -11,6 +11,7 @@ use net::{Body, Connection, Handler, HandlerFuture, Peer, RequestBody};
 use oci::{ErrorCode, Query, RepoName, Route, RouteError};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,9 +66,14 @@ impl Request<'_> {
     }
 
     pub(crate) fn client(&self) -> String {
+        self.address().map_or_else(|| "unix".to_owned(), |address| address.to_string())
+    }
+
+    /// Where the client is, or the proxy that brought it.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
         match &self.connection.peer {
-            Peer::Tcp(address) => address.ip().to_string(),
-            Peer::Unix(_) => "unix".to_owned(),
+            Peer::Tcp(address) => Some(address.ip()),
+            Peer::Unix(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use content::{SessionId, Ticket};
 use data_encoding::BASE64URL_NOPAD;
-use oci::{Algorithm, RepoName};
+use oci::{Algorithm, Digest, RepoName};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{aead, hmac};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,9 @@ struct Payload {
     /// UID of the namespace that it began under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     w: Option<String>,
+    /// Digest under which the bytes are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    d: Option<String>,
 }
 
 /// A ticket that we signed.
@@ -103,6 +106,7 @@ impl Signer {
             c: caller.map(str::to_owned),
             f: source.to_owned(),
             w: ticket.owner.clone(),
+            d: ticket.stored.map(|digest| digest.to_string()),
         };
         // Strings and numbers always have a JSON form.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
@@ -124,6 +128,7 @@ impl Signer {
         }
         let payload: Payload = serde_json::from_slice(payload).ok()?;
         let algorithm = payload.a.as_deref().map_or(Some(Algorithm::Sha256), |name| Algorithm::parse(name).ok())?;
+        let stored = payload.d.as_deref().map(Digest::parse).transpose().ok()?;
         let ticket = Ticket {
             repository: payload.n,
             id: SessionId::parse(&payload.u)?,
@@ -131,6 +136,7 @@ impl Signer {
             offset: payload.o,
             algorithm,
             owner: payload.w,
+            stored,
         };
         (ticket.repository == repo.as_str() && ticket.id == id).then_some(Checked {
             ticket,
@@ -166,6 +172,7 @@ mod tests {
             offset: 5,
             algorithm: Algorithm::Sha512,
             owner: Some("3d6b1b2e".into()),
+            stored: Some(Digest::sha256(b"hello")),
         }
     }
 

@@ -92,7 +92,8 @@ pub(crate) async fn begin(
     let ticket = call.registry.store.upload_begin(name, digest.algorithm(), owner(call));
     let more = body.content_length();
     check_size(call, more.unwrap_or(0))?;
-    let mut upload = call.registry.store.upload_open(name, ticket.id, Some(&ticket), more).await?;
+    let store = &call.registry.store;
+    let mut upload = store.upload_open_for(name, ticket.id, Some(&ticket), more, Some(&digest)).await?;
     receive(call, &mut upload, body).await?;
     commit(call, upload, name, digest, record).await
 }
@@ -165,11 +166,13 @@ async fn chunk(
     record: &mut Record,
 ) -> Result<Response<Body>> {
     call.writable()?;
-    let mut upload = open(call, name, id, ticket, body).await?;
+    let mut upload = open(call, name, id, ticket, body, None).await?;
     let received = receive(call, &mut upload, body).await;
     // What came is kept even if the connection broke: the client asks for the status and goes on from there.
     record.received(upload.offset());
-    let ticket = upload.suspend().await?;
+    // Who sends a blob in pieces says which one this is.
+    let in_pieces = call.request.header(header::CONTENT_RANGE).is_some();
+    let ticket = if received.is_err() || in_pieces { upload.suspend().await? } else { upload.suspend_whole().await? };
     received?;
     Ok(progress(call, StatusCode::ACCEPTED, &ticket))
 }
@@ -187,7 +190,7 @@ async fn finish(
         Error::new(ErrorCode::DigestInvalid, "the request that ends an upload must have the query parameter digest")
     })?;
     let digest = parse_digest(&digest)?;
-    let mut upload = open(call, name, id, ticket, body).await?;
+    let mut upload = open(call, name, id, ticket, body, Some(&digest)).await?;
     receive(call, &mut upload, body).await?;
     commit(call, upload, name, digest, record).await
 }
@@ -199,6 +202,7 @@ async fn open(
     id: SessionId,
     ticket: Option<&Ticket>,
     body: &RequestBody,
+    digest: Option<&Digest>,
 ) -> Result<Upload> {
     let length = body.content_length();
     let range = match call.request.header(header::CONTENT_RANGE) {
@@ -214,7 +218,7 @@ async fn open(
     }
     check_size(call, ticket.map_or(0, |ticket| ticket.offset).saturating_add(length.unwrap_or(0)))?;
     let store = &call.registry.store;
-    let opened = store.upload_open(name, id, ticket, length).await;
+    let opened = store.upload_open_for(name, id, ticket, length, digest).await;
     let upload = match opened {
         Ok(upload) if range.is_none_or(|range| range.start == upload.offset()) => upload,
         Ok(upload) => return Err(out_of_order(call, name, id, ticket, upload.offset()).await),

@@ -22,6 +22,8 @@ pub struct Stat {
     pub size: u64,
     /// Last change.
     pub modified: SystemTime,
+    /// It says of itself that a driver of ours has written it. Other programs may write to the same place.
+    pub own: bool,
 }
 
 /// An object, opened for reading.
@@ -64,6 +66,15 @@ pub struct ListPage {
     pub more: bool,
     /// Equal stamps of the same prefix mean equal names. `None`: not known.
     pub stamp: Option<u64>,
+}
+
+/// Gives out addresses in place of a driver: those of a network that delivers what is stored.
+pub trait Addresses: Send + Sync + std::fmt::Debug {
+    /// Where whoever has the address may read the object for `life`.
+    ///
+    /// # Errors
+    /// The address cannot be signed.
+    fn address(&self, key: &str, life: Duration) -> Result<String>;
 }
 
 /// A place to keep bytes.
@@ -130,6 +141,11 @@ pub trait Driver: Send + Sync {
 
     /// Each call is a request to a service, which takes its time and may cost money.
     fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// A list may be that of a moment ago, as some services tell it.
+    fn lists_may_lag(&self) -> bool {
         false
     }
 

@@ -17,7 +17,8 @@ pub mod testing;
 pub use batch::{Batch, Op, PutMode};
 pub use buffer::{BUFFER_BYTES, Buffer, BufferPool};
 pub use driver::{
-    ByteStream, Driver, INLINE_MAX, ListPage, Object, ObjectBody, RemoteObject, Stat, Task, Writer, check_key,
+    Addresses, ByteStream, Driver, INLINE_MAX, ListPage, Object, ObjectBody, RemoteObject, Stat, Task, Writer,
+    check_key,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use eventually::Eventually;

@@ -44,7 +44,7 @@ impl MemoryDriver {
 
 impl Driver for MemoryDriver {
     fn stat<'a>(&'a self, key: &'a str) -> Eventually<'a, Result<Stat>> {
-        Eventually::ready(self.find(key).map(|(data, modified)| Stat { size: data.len() as u64, modified }))
+        Eventually::ready(self.find(key).map(|(data, modified)| Stat { size: data.len() as u64, modified, own: true }))
     }
 
     fn get<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<Bytes>> {
@@ -52,7 +52,7 @@ impl Driver for MemoryDriver {
     }
 
     fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>> {
-        let with_stat = |(data, modified): (Bytes, _)| (Stat { size: data.len() as u64, modified }, data);
+        let with_stat = |(data, modified): (Bytes, _)| (Stat { size: data.len() as u64, modified, own: true }, data);
         Eventually::ready(self.small(key, max).map(with_stat))
     }
 

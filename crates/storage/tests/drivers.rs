@@ -7,7 +7,7 @@ mod shared;
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use storage::fs::{FsDriver, FsOptions};
+use storage::fs::{DiskEvent, FsDriver, FsOptions, Observer};
 use storage::memory::MemoryDriver;
 use storage::{Batch, Driver, testing::conformance};
 
@@ -56,6 +56,45 @@ async fn a_vanished_folder_is_unavailable_not_empty() {
     assert!(driver.probe().await.is_err());
     std::fs::create_dir(&root).unwrap();
     assert!(driver.probe().await.is_err(), "another folder under the same name is not ours");
+}
+
+/// Removes each directory of content once, right after it was made. To whoever works below it, one that a batch of another
+/// request moves over it looks the same.
+struct Remover {
+    root: std::path::PathBuf,
+    met: std::sync::Mutex<std::collections::HashSet<String>>,
+}
+
+impl Observer for Remover {
+    fn position(&self) -> usize {
+        0
+    }
+
+    fn record(&self, event: DiskEvent) {
+        if let DiskEvent::MakeDir { path } = event
+            && !path.starts_with("homeport")
+            && self.met.lock().unwrap().insert(path.clone())
+        {
+            std::fs::remove_dir(self.root.join(path)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_outlives_that_its_directories_are_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let observer = Remover { root: dir.path().to_owned(), met: std::sync::Mutex::default() };
+    let options = FsOptions { observer: Some(Arc::new(observer)), ..FsOptions::new(dir.path()) };
+    let driver = FsDriver::open(options).unwrap();
+    let mut writer = driver.writer(None).await.unwrap();
+    let mut buffer = storage::BufferPool::new(1).take();
+    buffer.fill(b"content");
+    writer.append(Arc::new(buffer)).await.unwrap();
+    let handle = writer.suspend().await.unwrap();
+    drop(writer);
+    driver.resume(&handle, 7).await.unwrap().commit("blobs/aa/data").await.unwrap();
+    assert_eq!(&driver.get("blobs/aa/data", 10).await.unwrap()[..], b"content");
+    assert!(driver.resume(&handle, 7).await.is_err(), "the upload has ended");
 }
 
 /// A process that dies leaves its journal; what it holds is repaired at the next start of the machine.

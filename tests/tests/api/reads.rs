@@ -149,10 +149,12 @@ fn flux_and_argo_get_304_for_what_they_know() -> Result<()> {
     for known in [tag.clone(), tag.trim_matches('"').to_owned()] {
         assert_eq!(client.send("GET", "/v2/a/tags/list", &[("if-none-match", &known)], &[])?.status, 304);
     }
-    assert_eq!(client.send("GET", "/v2/a/tags/list?n=1", &[("if-none-match", &tag)], &[])?.status, 200);
     client.push_manifest("a", "v2", Image::MEDIA_TYPE, &image.manifest)?;
     let list = client.send("GET", "/v2/a/tags/list", &[("if-none-match", &tag)], &[])?;
     assert_eq!((list.status, list.header("etag") == tag), (200, false));
+    // A page is another list.
+    let tag = list.header("etag");
+    assert_eq!(client.send("GET", "/v2/a/tags/list?n=1", &[("if-none-match", tag)], &[])?.status, 200);
     Ok(())
 }
 

@@ -103,6 +103,9 @@ fn a_folder_that_becomes_read_only_still_serves() -> Result<()> {
 
 #[test]
 fn a_data_folder_that_vanishes_is_never_not_found() -> Result<()> {
+    if !e2e::place::is_folder("a data folder that vanishes") {
+        return Ok(());
+    }
     let server = serve("health: {storagedriver: {enabled: true, interval: 50ms, threshold: 1}}\n")?;
     let client = server.client();
     let image = Image::new(3, &[100_000]);

@@ -22,14 +22,18 @@ pub(crate) struct Running {
 impl<'a> Old<'a> {
     /// `docker-registry` is Debian's 2.8.2, `distribution` is 3.1.1. `None` when it is not here.
     pub(crate) fn find(desk: &'a Desk, name: &'static str, tree: &Path) -> Result<Option<Self>> {
+        Self::find_on(desk, name, &format!("filesystem: {{rootdirectory: {}}}", tree.display()))
+    }
+
+    /// The same with another storage, as a line of that section.
+    pub(crate) fn find_on(desk: &'a Desk, name: &'static str, storage: &str) -> Result<Option<Self>> {
         let Some(program) = e2e::tool(name) else { return Ok(None) };
         let config = desk.write(
             &format!("{name}.yml"),
             &format!(
                 "version: 0.1\n\
-                 storage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n\
-                 http: {{addr: \"127.0.0.1:0\"}}\n",
-                tree.display()
+                 storage:\n  {storage}\n  delete: {{enabled: true}}\n  redirect: {{disable: true}}\n\
+                 http: {{addr: \"127.0.0.1:0\"}}\n"
             ),
         )?;
         Ok(Some(Self { desk, name, program, config }))

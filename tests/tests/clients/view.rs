@@ -13,9 +13,14 @@ pub(crate) type View = BTreeMap<String, String>;
 
 /// All that the catalog leads to, every byte checked against its digest; and these manifests, `name@digest`.
 pub(crate) fn view(client: &Client, untagged: &[String]) -> Result<View> {
+    view_by(client, untagged, 2)
+}
+
+/// The same with so many names in a page.
+pub(crate) fn view_by(client: &Client, untagged: &[String], page: usize) -> Result<View> {
     let mut view = View::new();
-    for name in pages(client, "/v2/_catalog?n=2", "repositories")? {
-        for tag in tags(client, &name)? {
+    for name in pages(client, &format!("/v2/_catalog?n={page}"), "repositories")? {
+        for tag in tags_by(client, &name, page)? {
             let answer = manifest(client, &name, &tag)?;
             ensure!(answer.status == 200, "{name}:{tag}: {} {}", answer.status, answer.text());
             view.insert(format!("{name}:{tag}"), answer.header("docker-content-digest").to_owned());
@@ -31,7 +36,11 @@ pub(crate) fn view(client: &Client, untagged: &[String]) -> Result<View> {
 
 /// Tags of a repository, page by page. A repository whose last tag is gone has none, or is unknown to old registries.
 pub(crate) fn tags(client: &Client, name: &str) -> Result<Vec<String>> {
-    let path = format!("/v2/{name}/tags/list?n=2");
+    tags_by(client, name, 2)
+}
+
+fn tags_by(client: &Client, name: &str, page: usize) -> Result<Vec<String>> {
+    let path = format!("/v2/{name}/tags/list?n={page}");
     if client.get(&path)?.code() == "NAME_UNKNOWN" {
         return Ok(Vec::new());
     }

@@ -4,7 +4,7 @@ use crate::direct::Stream;
 use crate::world::{Project, World, name_of, shared};
 use anyhow::Result;
 use e2e::kube::{until, until_within};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Tags `1` to `count` of one repository.
 fn fill(project: &Project, repository: &str, count: u64) -> Result<()> {
@@ -49,8 +49,19 @@ fn a_dry_run_deletes_nothing() -> Result<()> {
     let all = kube.ok(&format!("-n {ns} delete prt --all --dry-run=server"))?;
     assert!(one.contains("server dry run") && all.matches("server dry run").count() == 3, "{one}\n{all}");
     let path = format!("{}/namespaces/{ns}/payloadrepositorytags", crate::world::API);
-    kube.ok(&format!("delete --raw {path}?dryRun=All"))?;
+    for query in
+        ["", "&labelSelector=payload-registry.deckhouse.io/tag%3D2", "&fieldSelector=repository%3Dapp,tag!%3D1"]
+    {
+        kube.ok(&format!("delete --raw {path}?dryRun=All{query}"))?;
+    }
     assert_eq!(project.tags("app")?.len(), 3);
+    let said = kube.refused(&format!("delete --raw {path}?dryRun=Some"), "")?;
+    assert!(said.contains("is invalid: dryRun"), "{said}");
+    // Both selectors together, as controllers send them.
+    kube.ok(&format!(
+        "delete --raw {path}?labelSelector=payload-registry.deckhouse.io/repository%3Dapp&fieldSelector=tag!%3D3"
+    ))?;
+    assert_eq!(project.tags("app")?, ["3"]);
     Ok(())
 }
 
@@ -129,5 +140,46 @@ fn the_identity_of_a_tag() -> Result<()> {
     until("it is gone", || Ok(identity().is_err()))?;
     project.push("app", "1", 1)?;
     assert_ne!(identity()?.0, first.0);
+    Ok(())
+}
+
+/// A deletion that takes longer than its request may tells how far it came, and goes on when it is repeated.
+#[test]
+fn what_takes_too_long_is_done_in_pieces() -> Result<()> {
+    const TAGS: usize = 3_000;
+    let Some(world) = shared()? else { return Ok(()) };
+    let project = world.project()?;
+    let image = e2e::Image::new(1, &[100]);
+    project.client.push_image(&project.path("app"), "t0", &image)?;
+    let tags: Vec<String> = (0..TAGS).map(|tag| format!("tag=t{tag}")).collect();
+    for some in tags.chunks(100) {
+        let path = format!("/v2/{}/manifests/{}?{}", project.path("app"), e2e::digest(&image.manifest), some.join("&"));
+        let put = project.client.send("PUT", &path, &[("content-type", e2e::Image::MEDIA_TYPE)], &image.manifest)?;
+        assert_eq!(put.status, 201, "{}", put.text());
+    }
+    let path = format!("{}/namespaces/{}/payloadrepositorytags?timeout=1200ms", crate::world::API, project.name());
+    let direct = world.direct().token(&project.token).with(&["-X", "DELETE"]);
+    let (begun, mut pieces, mut told, mut left) = (Instant::now(), 0, 0, TAGS);
+    while left > 0 {
+        let reply = direct.get(&path)?;
+        let now = project.tags("app")?.len();
+        if reply.status != 200 {
+            reply.is_failure(504, "Timeout");
+            let message = reply.json()["message"].as_str().unwrap_or_default().to_owned();
+            let gone = message.split(' ').find_map(|word| word.parse::<usize>().ok());
+            pieces += 1;
+            // On a busy machine the whole time may be over before the work stops. What has begun goes to its end uncounted.
+            if let Some(gone) = gone {
+                assert!(message.contains("repeat the request"), "{message}");
+                assert!(gone > 0 && gone <= left - now, "{message} {left} {now}");
+                told += 1;
+            }
+        } else {
+            assert_eq!(now, 0);
+        }
+        left = now;
+    }
+    println!("{TAGS} tags after {:?} in {pieces} pieces, told {told} times how many", begun.elapsed());
+    assert!(pieces > 0);
     Ok(())
 }

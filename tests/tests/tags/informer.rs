@@ -4,7 +4,7 @@
 
 use crate::world::{Project, World, alone, name_of, shared};
 use anyhow::{Context, Result, ensure};
-use e2e::kube::{collect, not_tested, until, until_within};
+use e2e::kube::{Kube, accesses, collect, not_tested, until, until_within};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const BEHIND: Duration = Duration::from_secs(2);
 
 /// The program of `tests/informer`, built once. `None` without Go.
-fn program() -> Result<Option<PathBuf>> {
+pub(crate) fn program() -> Result<Option<PathBuf>> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let Some(go) = xtask::places::on_path("go") else {
         not_tested("no Go to build the informer");
@@ -51,7 +51,7 @@ fn build(go: &PathBuf) -> Result<PathBuf> {
 }
 
 /// A running informer of one namespace.
-struct Informer {
+pub(crate) struct Informer {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -60,9 +60,9 @@ struct Informer {
 }
 
 impl Informer {
-    fn start(world: &World, program: &PathBuf, namespace: &str, watch_list: bool) -> Result<Self> {
+    fn start(user: &Kube, program: &PathBuf, namespace: &str, watch_list: bool) -> Result<Self> {
         let mut command = Command::new(program);
-        command.arg(namespace).env("KUBECONFIG", world.kube.kubeconfig());
+        command.arg(namespace).env("KUBECONFIG", user.kubeconfig());
         // The two ways in which informers get their first state.
         command.env("KUBE_FEATURE_WatchListClient", watch_list.to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -79,6 +79,13 @@ impl Informer {
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         serde_json::from_str(&line).with_context(|| format!("{line:?} {}", self.complaints()))
+    }
+
+    /// Lets it stand still, or go on.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status()?;
+        ensure!(status.success(), "kill -{name}");
+        Ok(())
     }
 
     fn complaints(&self) -> String {
@@ -212,7 +219,7 @@ fn stock(project: &Project) -> Result<Vec<Vec<u8>>> {
 }
 
 /// The registry's own list, with digests.
-fn listed(project: &Project) -> Result<BTreeMap<String, String>> {
+pub(crate) fn listed(project: &Project) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     for repository in (0..4).map(|index| format!("r{index}")) {
         for tag in project.tags(&repository)? {
@@ -223,9 +230,8 @@ fn listed(project: &Project) -> Result<BTreeMap<String, String>> {
     Ok(all)
 }
 
-/// Waits until all informers have exactly what the registry lists.
-fn agree(project: &Project, informers: &mut [Informer]) -> Result<()> {
-    let expected = listed(project)?;
+/// Waits until all informers have exactly this.
+pub(crate) fn agree(expected: &BTreeMap<String, String>, informers: &mut [Informer]) -> Result<()> {
     for informer in informers {
         let mut seen = Value::Null;
         let agreed = until("the informer has what the registry lists", || {
@@ -235,7 +241,8 @@ fn agree(project: &Project, informers: &mut [Informer]) -> Result<()> {
                 .iter()
                 .map(|(tag, object)| (tag.clone(), object["digest"].as_str().unwrap_or_default().to_owned()))
                 .collect();
-            Ok(has == expected && seen["metadata"].as_object().is_some_and(|metadata| metadata.len() == expected.len()))
+            Ok(has == *expected
+                && seen["metadata"].as_object().is_some_and(|metadata| metadata.len() == expected.len()))
         });
         agreed.with_context(|| {
             format!("{}: {seen}\nthe registry: {expected:?}\n{}", informer.name, informer.complaints())
@@ -245,9 +252,9 @@ fn agree(project: &Project, informers: &mut [Informer]) -> Result<()> {
     Ok(())
 }
 
-fn start(world: &World, project: &Project) -> Result<Option<Vec<Informer>>> {
+pub(crate) fn start(user: &Kube, project: &Project) -> Result<Option<Vec<Informer>>> {
     let Some(program) = program()? else { return Ok(None) };
-    let start = |watch_list| Informer::start(world, &program, project.name(), watch_list);
+    let start = |watch_list| Informer::start(user, &program, project.name(), watch_list);
     let mut informers = vec![start(false)?, start(true)?];
     for informer in &mut informers {
         until("the informer has synced", || Ok(informer.look()?["synced"] == true))
@@ -256,10 +263,25 @@ fn start(world: &World, project: &Project) -> Result<Option<Vec<Informer>>> {
     Ok(Some(informers))
 }
 
+/// How many lists and watches of a namespace have ended.
+fn answered(world: &World, project: &Project) -> String {
+    let (log, path) = (world.site.log(), format!("/namespaces/{}/payloadrepositorytags", project.name()));
+    let count = |verb: &str| {
+        let verb = format!(" verb={verb} ");
+        log.lines().filter(|line| line.contains(&path) && line.contains(&verb)).count()
+    };
+    format!("{} lists and {} watches ended", count("list"), count("watch"))
+}
+
+/// How long a run takes at least.
+fn seconds(usual: u64) -> u64 {
+    std::env::var("HOMEPORT_INFORMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 #[test]
 fn an_informer_is_consistent_under_random_changes() -> Result<()> {
     let Some(world) = shared()? else { return Ok(()) };
-    let seconds = std::env::var("HOMEPORT_INFORMER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
+    let seconds = seconds(30);
     let project = world.project()?;
     let (manifests, mut truth) = (stock(&project)?, Truth::new());
     let seed = u64::from(std::process::id()) | 1 << 40;
@@ -267,7 +289,7 @@ fn an_informer_is_consistent_under_random_changes() -> Result<()> {
     for _ in 0..20 {
         change(&world, &project, &manifests, &mut random, &mut truth)?;
     }
-    let Some(mut informers) = start(&world, &project)? else { return Ok(()) };
+    let Some(mut informers) = start(world.kube, &project)? else { return Ok(()) };
     println!("seed {seed}");
     let (begun, mut changes) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(seconds) {
@@ -284,9 +306,9 @@ fn an_informer_is_consistent_under_random_changes() -> Result<()> {
             settle(&mut informers, &truth)?;
         }
     }
-    println!("{changes} changes");
+    println!("{changes} changes, {}", answered(&world, &project));
     assert!(changes > 50, "{changes} changes only");
-    agree(&project, &mut informers)
+    agree(&listed(&project)?, &mut informers)
 }
 
 /// The registry is killed and starts again; meanwhile its storage is as it is, and afterwards it is changed.
@@ -298,7 +320,7 @@ fn an_informer_survives_the_end_of_the_registry() -> Result<()> {
     for _ in 0..30 {
         change(&world, &project, &manifests, &mut random, &mut truth)?;
     }
-    let Some(mut informers) = start(&world, &project)? else { return Ok(()) };
+    let Some(mut informers) = start(world.kube, &project)? else { return Ok(()) };
     for round in 0..2 {
         world.kill()?;
         world.begin()?;
@@ -312,7 +334,77 @@ fn an_informer_survives_the_end_of_the_registry() -> Result<()> {
             change(&world, &project, &manifests, &mut random, &mut truth)?;
         }
         world.wait_for_api()?;
-        agree(&project, &mut informers).with_context(|| format!("round {round}"))?;
+        agree(&listed(&project)?, &mut informers).with_context(|| format!("round {round}"))?;
+    }
+    Ok(())
+}
+
+/// Which repositories its user may read: all, those of a list, or none.
+#[derive(Clone, Copy, Debug)]
+enum May {
+    All,
+    Only(&'static [&'static str]),
+    Nothing,
+}
+
+impl May {
+    const ANY: [Self; 4] = [Self::All, Self::Only(&["r0", "r2"]), Self::Only(&["r1"]), Self::Nothing];
+
+    /// Changes the Role, or takes its binding away.
+    fn grant(self, project: &Project, user: &str) -> Result<()> {
+        let names = match self {
+            Self::All => String::new(),
+            Self::Only(names) => names.join(", "),
+            Self::Nothing => return project.namespace.revoke(user),
+        };
+        project.namespace.grant(user, &accesses("get", &names))
+    }
+
+    fn covers(self, tag: &str) -> bool {
+        let repository = tag.rsplit_once(':').map_or(tag, |(repository, _)| repository);
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(&repository),
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Tags come and go, and so do the rights of whoever follows: what it has is what it may see now, and nothing that it saw
+/// before.
+#[test]
+fn an_informer_has_what_its_user_may_see() -> Result<()> {
+    let Some(world) = shared()? else { return Ok(()) };
+    let (project, seconds) = (world.project()?, seconds(20));
+    let (manifests, mut truth) = (stock(&project)?, Truth::new());
+    let seed = u64::from(std::process::id()) | 1 << 41;
+    let mut random = Random(seed);
+    for _ in 0..30 {
+        change(&world, &project, &manifests, &mut random, &mut truth)?;
+    }
+    let user = world.kube.with_token(&project.namespace.account("follower")?)?;
+    May::All.grant(&project, "follower")?;
+    let Some(mut informers) = start(&user, &project)? else { return Ok(()) };
+    println!("seed {seed}");
+    let (begun, mut rounds) = (Instant::now(), 0);
+    while rounds < May::ANY.len() || begun.elapsed() < Duration::from_secs(seconds) {
+        // Each of them once, and then by chance.
+        let may = May::ANY[if rounds < May::ANY.len() { rounds } else { random.below(4) as usize }];
+        may.grant(&project, "follower")?;
+        rounds += 1;
+        for _ in 0..random.below(20) + 2 {
+            change(&world, &project, &manifests, &mut random, &mut truth)?;
+        }
+        let mut expected = listed(&project)?;
+        expected.retain(|tag, _| may.covers(tag));
+        agree(&expected, &mut informers).with_context(|| format!("round {rounds}: {may:?}"))?;
+    }
+    println!("{rounds} times other rights, {}", answered(&world, &project));
+    for informer in &mut informers {
+        let seen = informer.look()?;
+        for events in ["objectEvents", "metadataEvents"] {
+            assert_eq!(seen[events]["wrong"], serde_json::json!([]), "{}: {events}", informer.name);
+        }
     }
     Ok(())
 }

@@ -50,6 +50,18 @@ fn kubectl_shows_tags_in_every_form() -> Result<()> {
         "-n NS get prt -l 'payload-registry.deckhouse.io/tag notin (latest),payload-registry.deckhouse.io/repository'"
             .to_owned(),
         "-n NS get prt -l '!payload-registry.deckhouse.io/repository'".to_owned(),
+        format!("-n NS get {resource} -o name"),
+        "-n NS get payloadrepositorytags.v1alpha1.payload-registry.deckhouse.io --no-headers".to_owned(),
+        "-n NS get prt --sort-by=.status.size -o custom-columns=TAG:.status.tag,SIZE:.status.size".to_owned(),
+        format!("-n NS get prt {latest} --server-print=false"),
+        "-n NS get prt -o jsonpath-as-json={.items[*].status.tag}".to_owned(),
+        format!("-n NS events --for prt/{latest}"),
+        "-n NS describe prt -l payload-registry.deckhouse.io/tag=bill".to_owned(),
+        format!("-n NS wait prt/{latest} --for=jsonpath={{.status.tag}}=latest --timeout=10s"),
+        "-n NS wait prt --all --for=jsonpath={.status.digest} --timeout=10s".to_owned(),
+        format!("-n NS get prt {latest} --subresource=status"),
+        format!("-n NS scale prt/{latest} --replicas=2"),
+        "-n NS get all".to_owned(),
         format!("-n NS get prt {}", name_of("http-echo", "none")),
         "-n NS get prt no-such-name".to_owned(),
         "get prt -n default".to_owned(),
@@ -57,6 +69,50 @@ fn kubectl_shows_tags_in_every_form() -> Result<()> {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let said = transcript(world.kube, project.name(), &lines)?;
     compare("get.txt", &plain(&said, &world, &project)?)
+}
+
+/// Without a golden file: kubectl prints them in any order.
+#[test]
+fn kubectl_lists_the_labels_of_a_tag() -> Result<()> {
+    let Some(world) = shared()? else { return Ok(()) };
+    let project = world.project()?;
+    project.push("http-echo", "latest", 1)?;
+    let said = world.kube.ok(&format!("-n {} label --list prt/{}", project.name(), name_of("http-echo", "latest")))?;
+    let mut labels: Vec<&str> = said.lines().collect();
+    labels.sort_unstable();
+    let group = "payload-registry.deckhouse.io";
+    assert_eq!(labels, [format!("{group}/repository=http-echo"), format!("{group}/tag=latest")]);
+    Ok(())
+}
+
+#[test]
+fn kubectl_deletes_tags_in_every_form() -> Result<()> {
+    let Some(world) = shared()? else { return Ok(()) };
+    let project = world.project()?;
+    shelf(&project)?;
+    let (latest, index) = (name_of("http-echo", "latest"), name_of("multi/arch", "1"));
+    let lines = [
+        format!("-n NS delete prt {latest} --dry-run=client"),
+        format!("-n NS delete prt {latest} --dry-run=server"),
+        "-n NS delete prt -l payload-registry.deckhouse.io/tag=latest --dry-run=server".to_owned(),
+        "-n NS delete prt --field-selector repository=multi/arch,tag!=1 --dry-run=server -o name".to_owned(),
+        "-n NS delete prt -l a=b".to_owned(),
+        "-n NS delete prt --field-selector status.digest=x".to_owned(),
+        "-n NS get prt -o name".to_owned(),
+        format!("-n NS delete prt {latest} --wait=false"),
+        format!("-n NS delete prt {latest} {index} --now"),
+        "-n NS delete prt -l payload-registry.deckhouse.io/tag=bill --cascade=foreground".to_owned(),
+        "-n NS delete prt -l payload-registry.deckhouse.io/tag=bill".to_owned(),
+        "-n NS delete prt --field-selector tag=1.0 --force".to_owned(),
+        format!("-n NS delete prt {} --cascade=orphan", name_of("test/http-echo", "latest")),
+        "-n NS get prt".to_owned(),
+        "-n NS delete prt --all --dry-run=server".to_owned(),
+        "-n NS delete prt --all".to_owned(),
+        "-n NS get prt".to_owned(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let said = transcript(world.kube, project.name(), &lines)?;
+    compare("delete.txt", &plain(&said, &world, &project)?)
 }
 
 #[test]

@@ -13,13 +13,16 @@ mod images;
 mod world;
 
 mod deletion;
+mod expired;
 mod informer;
 mod kubectl;
 mod namespaces;
 mod neighbours;
 mod paging;
+mod proxies;
 mod refusals;
 mod replicas;
 mod rights;
+mod switches;
 mod trust;
 mod watch;

@@ -1,6 +1,7 @@
 //! A namespace ends with its tags, and no other one has to wait. Case A-72.
 
-use crate::world::{Project, World, alone, shared};
+use crate::direct::Stream;
+use crate::world::{API, Project, World, alone, shared};
 use anyhow::Result;
 use e2e::kube::{PATIENCE, until, until_within};
 use e2e::site::catalog;
@@ -112,5 +113,32 @@ fn a_namespace_deleted_while_the_api_is_down() -> Result<()> {
         Ok(!left.iter().any(|name| name.starts_with(&project.path(""))))
     })?;
     assert_eq!((stays.status("app", "1")?, shows(&world, &stays)?), (200, 1));
+    Ok(())
+}
+
+/// Those who follow all namespaces, as controllers of the cluster do, need not list everything again for each one that ends.
+#[test]
+fn the_end_of_a_namespace_ends_no_watch_of_all() -> Result<()> {
+    let Some(world) = alone()? else { return Ok(()) };
+    let (project, stays) = (world.project()?, world.project()?);
+    for tag in ["1", "2"] {
+        project.push("app", tag, 1)?;
+    }
+    stays.push("app", "1", 1)?;
+    let mut watch = Stream::start(&mut world.kube.command(&format!("get --raw {API}/payloadrepositorytags?watch=1")))?;
+    until("it has begun", || Ok(watch.brief().len() >= 3))?;
+    end(&world, project.name())?;
+    until("the registry's own clean-up agrees", || {
+        Ok(world
+            .site
+            .log()
+            .lines()
+            .any(|line| line.contains("content of a deleted namespace removed") && line.contains(project.name())))
+    })?;
+    stays.push("app", "2", 1)?;
+    until("what comes later is told", || Ok(watch.brief().last().is_some_and(|last| last == "ADDED app:2")))?;
+    let seen = watch.brief();
+    assert_eq!(seen.iter().filter(|event| event.starts_with("DELETED app:")).count(), 2, "{seen:?}");
+    assert!(!seen.contains(&"ERROR".to_owned()) && !watch.has_ended()?, "{seen:?}");
     Ok(())
 }

@@ -8,8 +8,6 @@ use e2e::kube::{until, until_within};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(1);
-
 /// Another process, and the way to its API.
 fn second(world: &World) -> Result<(Server, Direct)> {
     let api = TcpListener::bind((world.kube.host_address(), 0))?.local_addr()?.to_string();
@@ -43,7 +41,6 @@ fn changes_of_one_reach_the_watchers_of_the_other() -> Result<()> {
         times.push(appears(&own, &format!("DELETED app:{tag}"))?);
     }
     println!("{times:?}");
-    assert!(times.iter().all(|took| *took < SOON), "{times:?}");
     // Both tell the same of a tag.
     let one = format!("{path}/{}", crate::world::name_of("app", "1"));
     let answers =

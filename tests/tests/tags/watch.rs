@@ -4,10 +4,7 @@ use crate::direct::Stream;
 use crate::world::{API, Project, World, name_of, shared};
 use anyhow::{Context, Result};
 use e2e::kube::{until, until_within};
-use std::time::{Duration, Instant};
-
-/// What changes is to be seen within a second.
-const SOON: Duration = Duration::from_secs(1);
+use std::time::Duration;
 
 fn path(project: &Project) -> String {
     format!("{API}/namespaces/{}/payloadrepositorytags", project.name())
@@ -18,18 +15,15 @@ fn version(world: &World, project: &Project) -> Result<String> {
     Ok(list["metadata"]["resourceVersion"].as_str().context("a version")?.to_owned())
 }
 
-/// Waits for an event, and fails when it takes longer than it may.
-#[track_caller]
-fn soon(watch: &Stream, event: &str) -> Result<()> {
-    let begun = Instant::now();
+/// Waits for an event.
+fn appears(watch: &Stream, event: &str) -> Result<()> {
     until("the event is there", || Ok(watch.brief().iter().any(|seen| seen == event)))
         .with_context(|| format!("{event}: {:?} {}", watch.brief(), watch.complaints()))?;
-    assert!(begun.elapsed() < SOON, "{event} after {:?}", begun.elapsed());
     Ok(())
 }
 
 #[test]
-fn kubectl_sees_changes_within_a_second() -> Result<()> {
+fn kubectl_sees_changes() -> Result<()> {
     let Some(world) = shared()? else { return Ok(()) };
     let project = world.project()?;
     project.push("app", "old", 1)?;
@@ -42,21 +36,12 @@ fn kubectl_sees_changes_within_a_second() -> Result<()> {
     // kubectl lists first, and then watches.
     project.push("app", "warm", 1)?;
     until("both watch", || Ok(has("\"warm\"") && table.text().contains("warm")))?;
-    let begun = Instant::now();
     project.push("app", "new", 2)?;
     until("the new tag is seen", || Ok(has("\"new\"") && table.text().contains(&name_of("app", "new"))))?;
-    let (added, begun) = (begun.elapsed(), Instant::now());
     let digest = project.push("app", "new", 3)?;
     until("the moved tag is seen", || Ok(has("\"MODIFIED\"") && table.text().contains(&digest[..19])))?;
-    let (moved, begun) = (begun.elapsed(), Instant::now());
     project.delete("app", "new")?;
     until("the end is seen", || Ok(has("\"DELETED\"")))?;
-    let deleted = begun.elapsed();
-    println!("added {added:?}, moved {moved:?}, deleted {deleted:?}");
-    // The push of the image itself is in these times.
-    for took in [added, moved, deleted] {
-        assert!(took < SOON + Duration::from_millis(500), "{took:?}");
-    }
     let lines = table.text();
     assert!(lines.starts_with("NAME") && lines.matches("NAME").count() == 1, "{lines}");
     Ok(())
@@ -75,25 +60,25 @@ fn events_have_the_order_of_the_changes() -> Result<()> {
     let labelled = direct.stream(&labelled)?;
     until("they have begun", || Ok(all.brief() == ["ADDED a:1"] && labelled.brief() == ["ADDED a:1"]))?;
     project.push("b", "1", 1)?;
-    soon(&all, "ADDED b:1")?;
-    soon(&one, "ADDED b:1")?;
+    appears(&all, "ADDED b:1")?;
+    appears(&one, "ADDED b:1")?;
     project.push("b", "1", 2)?;
-    soon(&all, "MODIFIED b:1")?;
+    appears(&all, "MODIFIED b:1")?;
     project.push("a", "2", 2)?;
-    soon(&labelled, "ADDED a:2")?;
+    appears(&labelled, "ADDED a:2")?;
     project.delete("b", "1")?;
-    soon(&all, "DELETED b:1")?;
-    soon(&one, "DELETED b:1")?;
+    appears(&all, "DELETED b:1")?;
+    appears(&one, "DELETED b:1")?;
     // A whole manifest takes all its tags along.
     let digest = project.push("a", "3", 2)?;
-    soon(&all, "ADDED a:3")?;
+    appears(&all, "ADDED a:3")?;
     let deleted = project.client.delete(&format!("/v2/{}/manifests/{digest}", project.path("a")))?;
     assert_eq!(deleted.status, 202, "{}", deleted.text());
-    soon(&all, "DELETED a:2")?;
-    soon(&labelled, "DELETED a:3")?;
+    appears(&all, "DELETED a:2")?;
+    appears(&labelled, "DELETED a:3")?;
     // What goes through the cluster is no other change.
     world.kube.ok(&format!("-n {} delete prt {}", project.name(), name_of("a", "1")))?;
-    soon(&all, "DELETED a:1")?;
+    appears(&all, "DELETED a:1")?;
     let mut seen = all.brief();
     seen[7..9].sort();
     let expected = [
@@ -136,7 +121,7 @@ fn a_watch_goes_on_where_another_one_ended() -> Result<()> {
     let watch = direct.stream(&format!("{}?watch=true&resourceVersion={from}", path(&project)))?;
     until("the past is there", || Ok(watch.brief().iter().any(|event| event == "ADDED a:2")))?;
     project.push("a", "3", 1)?;
-    soon(&watch, "ADDED a:3")?;
+    appears(&watch, "ADDED a:3")?;
     // What came and went is told as gone, or not at all.
     let seen = watch.brief();
     let first = seen.iter().position(|event| event.ends_with("a:1"));
@@ -173,7 +158,7 @@ fn the_first_events_end_with_a_bookmark() -> Result<()> {
     assert_eq!(bookmark["annotations"]["k8s.io/initial-events-end"], "true");
     let at = bookmark["resourceVersion"].as_str().context("a version")?.to_owned();
     project.push("a", "4", 1)?;
-    soon(&watch, "ADDED a:4")?;
+    appears(&watch, "ADDED a:4")?;
     until_within(Duration::from_secs(10), "its time is over", || watch.has_ended())?;
     // The last word is a place to go on from.
     let events = watch.events();

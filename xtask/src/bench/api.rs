@@ -1,5 +1,6 @@
 //! Tags as objects of a cluster: lists, reads and watches on a namespace of 50,000 tags in 200 repositories.
 
+mod events;
 mod store;
 mod world;
 
@@ -39,6 +40,8 @@ pub(super) struct Api {
     lonely: Instance,
     headers: String,
     verified: bool,
+    /// Tags, so that each is a new one.
+    pushed: u32,
 }
 
 pub(super) fn measure(bench: &mut Bench, part: Tags) -> Result<Sample> {
@@ -63,6 +66,11 @@ fn small() -> Shelf {
     Shelf { namespace: SMALL.to_owned(), repositories: 10, tags: 20, distinct: true }
 }
 
+/// Those beside the small one, which are as small.
+fn other(index: usize) -> String {
+    format!("other-{index:03}")
+}
+
 fn path(namespace: &str) -> String {
     format!("{API}/namespaces/{namespace}/payloadrepositorytags")
 }
@@ -74,7 +82,7 @@ impl Api {
         let (crowd, lonely) = (folder.join("crowd"), folder.join("lonely"));
         std::fs::create_dir_all(&crowd)?;
         std::fs::create_dir_all(&lonely)?;
-        let names: Vec<String> = (0..OTHERS).map(|index| format!("other-{index:03}")).collect();
+        let names: Vec<String> = (0..OTHERS).map(other).collect();
         let namespaces: Vec<&str> = names.iter().map(String::as_str).chain([MANY, SMALL]).collect();
         let kubernetes = Kubernetes::start(&folder, &namespaces)?;
         let others =
@@ -86,7 +94,7 @@ impl Api {
         rustix::fs::sync();
         let headers = authorization(kubernetes.tokens.first().context("no account")?);
         eprintln!("cluster and stores of the API made in {:.0} s", begun.elapsed().as_secs_f64());
-        Ok(Self { kubernetes, crowd, lonely, headers, verified: false })
+        Ok(Self { kubernetes, crowd, lonely, headers, verified: false, pushed: 0 })
     }
 
     fn measure(&mut self, part: Tags) -> Result<Sample> {
@@ -104,6 +112,7 @@ impl Api {
             Tags::Isolated => self.isolated(),
             Tags::Watches => self.watches(true),
             Tags::DirectWatches => self.watches(false),
+            Tags::Event => self.events(),
         }
     }
 
@@ -240,7 +249,7 @@ impl Api {
             true => (self.kubernetes.address()?, &self.kubernetes.trust),
             false => (self.crowd.address, &self.crowd.trust),
         };
-        let from = self.version()?;
+        let from = self.version(&self.crowd, MANY)?;
         let path = format!("{}?watch=true&allowWatchBookmarks=true&resourceVersion={from}", path(MANY));
         let open = |index: usize| -> Result<Secure> {
             let mut server = Secure::open(address, trust)?;
@@ -265,11 +274,9 @@ impl Api {
         Ok(Sample { value: mib(after.saturating_sub(before)), ..of(&[took], cpu(pid), after) })
     }
 
-    fn version(&self) -> Result<String> {
-        let mut text = Vec::new();
-        self.crowd
-            .open()?
-            .get(&format!("{}?limit=1", path(MANY)), &self.headers, |bytes| text.extend_from_slice(bytes))?;
+    fn version(&self, instance: &Instance, namespace: &str) -> Result<String> {
+        let (mut text, path) = (Vec::new(), format!("{}?limit=1", path(namespace)));
+        instance.open()?.get(&path, &self.headers, |bytes| text.extend_from_slice(bytes))?;
         let page: serde_json::Value = serde_json::from_slice(&text)?;
         Ok(page["metadata"]["resourceVersion"].as_str().context("a list without a version")?.to_owned())
     }

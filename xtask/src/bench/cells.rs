@@ -1,5 +1,6 @@
 //! The cells: what is measured, with how many clients, and what homeport has promised there.
 
+use super::s3::{Pages, Part};
 use super::store::Needs;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +48,8 @@ pub(super) enum Work {
     Soak,
     /// Tags as objects of a cluster.
     Api(Tags),
+    /// With the content in a bucket; `true`: every request to the service is later by 20 ms.
+    S3(Part, bool),
 }
 
 /// What is asked of the Kubernetes API.
@@ -63,8 +66,16 @@ pub(super) enum Tags {
     /// What idle watches add to the memory, through the cluster or on a connection each.
     Watches,
     DirectWatches,
+    /// How soon one tells of a push at another process.
+    Event,
     /// All of a small namespace, compared with a store that holds nothing else.
     Isolated,
+}
+
+impl Work {
+    pub(super) fn lists_a_bucket(self) -> bool {
+        matches!(self, Self::S3(Part::Tags(_) | Part::Catalog(_), _))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,12 +112,18 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn unit(&self) -> Unit {
-        match self.work {
+        let work = match self.work {
+            Work::S3(part, _) => part.work(),
+            other => other,
+        };
+        match work {
             Work::BlobGet(Size::Large | Size::Huge)
             | Work::Push(Size::Large | Size::Huge, _)
             | Work::ImagePull
             | Work::Mixed(_) => Unit::Megabytes,
-            Work::Startup | Work::Api(Tags::Page | Tags::Full | Tags::FullCompressed | Tags::Get) => Unit::Milliseconds,
+            Work::Startup | Work::Api(Tags::Page | Tags::Full | Tags::FullCompressed | Tags::Get | Tags::Event) => {
+                Unit::Milliseconds
+            }
             Work::Api(Tags::FullMemory | Tags::Watches | Tags::DirectWatches) => Unit::Mebibytes,
             Work::MemoryIdle | Work::MemoryStore | Work::MemoryUpload | Work::MemoryDownload | Work::Soak => {
                 Unit::Mebibytes
@@ -117,7 +134,7 @@ impl Cell {
 
     /// Too long or too large for `--quick`.
     pub(super) fn only_full(&self) -> bool {
-        matches!(self.work, Work::MemoryUpload | Work::MemoryDownload | Work::Api(_))
+        matches!(self.work, Work::MemoryUpload | Work::MemoryDownload | Work::Api(_) | Work::S3(..))
     }
 
     /// So long that it only runs when it is named.
@@ -197,8 +214,32 @@ pub(super) fn all() -> Vec<Cell> {
     single("api.list.isolated", Api(Tags::Isolated), 1, Target { reference: Some(0.9), ..NONE });
     single("api.watch.idle1000", Api(Tags::Watches), 1000, most(20.0));
     single("api.watch.direct1000", Api(Tags::DirectWatches), 1000, NONE);
+    single("api.watch.event", Api(Tags::Event), 1, most(1000.0));
+    buckets(&mut single);
     single("soak.mixed", Soak, 8, most(2.0));
     cells
+}
+
+/// The ratios hold however far the service is.
+fn buckets(single: &mut dyn FnMut(&str, Work, usize, Target)) {
+    let mut both = |name: &str, part: Part, clients: usize, target: Target| {
+        for (far, delayed) in [("", false), (".20ms", true)] {
+            single(&format!("s3.{name}{far}"), Work::S3(part, delayed), clients, target);
+        }
+    };
+    // Before the pushes: after one the lists of its namespace are not kept for a while.
+    both("tags.page100", Part::Tags(Pages::Again), 1, times(10.0));
+    both("catalog.page100", Part::Catalog(Pages::Again), 1, times(10.0));
+    both("tags.first100", Part::Tags(Pages::First), 1, NONE);
+    both("catalog.first100", Part::Catalog(Pages::First), 1, NONE);
+    for (mode, name) in [(Mode::Patch, "patch"), (Mode::Put, "put")] {
+        both(&format!("push.100m.{name}"), Part::Push(Size::Large, mode), 1, times(1.5));
+        both(&format!("push.1g.{name}"), Part::Push(Size::Huge, mode), 1, times(1.5));
+        both(&format!("push.10k.{name}.c8"), Part::Push(Size::Small, mode), 8, times(2.0));
+    }
+    both("manifest.put.c8", Part::Manifests, 8, times(2.0));
+    both("memory.upload1g", Part::Upload, 1, most(32.0));
+    both("memory.upload64", Part::Uploads, 64, most(400.0));
 }
 
 type Add<'a> = &'a mut dyn FnMut(&str, Work, &[usize], fn(usize) -> Target);
@@ -229,7 +270,7 @@ fn pushes(add: Add) {
     add("manifest.put.many", ManifestPut(64), &[8, 64], |_| cheap(times(5.0)));
 }
 
-/// The cells whose name contains one of the patterns; `*` stands for anything.
+/// The cells whose name begins with one of the patterns; `*` stands for anything.
 pub(super) fn select(patterns: &[String], quick: bool) -> Vec<Cell> {
     let mut cells = all();
     if patterns.is_empty() {
@@ -241,10 +282,11 @@ pub(super) fn select(patterns: &[String], quick: bool) -> Vec<Cell> {
     cells
 }
 
-/// The parts between the stars occur in this order.
+/// The parts between the stars occur in this order, the first one at the beginning.
 fn matches(name: &str, pattern: &str) -> bool {
-    let mut rest = name;
-    pattern.split('*').all(|part| match rest.find(part) {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    parts.all(|part| match rest.find(part) {
         Some(at) => {
             rest = &rest[at + part.len()..];
             true
@@ -271,7 +313,9 @@ mod tests {
     fn patterns_select() {
         assert!(matches("push.10k.put.c8", "push.10k"));
         assert!(matches("push.10k.put.c8", "push*c8"));
+        assert!(matches("push.10k.put.c8", "*put"));
         assert!(!matches("push.10k.put.c8", "c8*push"));
+        assert!(!matches("s3.push.10k", "push.10k"));
         assert!(select(&[], true).iter().all(|cell| !cell.only_full()));
         assert_eq!(select(&["memory.upload64".into()], true).len(), 1);
     }

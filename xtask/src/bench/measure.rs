@@ -12,7 +12,7 @@ use super::cells::{Cell, Unit, Work};
 use super::peers::{Kind, Peer};
 use super::plan::{self, PUSH, Plan};
 use super::store::Content;
-use super::{setup, soak, special};
+use super::{s3, setup, soak, special};
 use crate::load::{self, Client, Exchange, Outcome};
 use crate::server::usage::{Watch, cpu, own_cpu};
 
@@ -48,11 +48,16 @@ pub(super) struct Bench {
     pub(super) seed: u64,
     /// The cluster and the stores of the cells that need one; made by the first of them.
     pub(super) api: Option<Result<Api, String>>,
+    /// The registries on a bucket; made by the first cell of theirs.
+    pub(super) s3: Option<Result<s3::World, String>>,
+    /// A chosen cell asks them for lists.
+    pub(super) s3_lists: bool,
 }
 
 /// Whether the cell says anything about this kind of server.
 pub(super) fn applies(cell: &Cell, kind: Kind) -> bool {
     match cell.work {
+        Work::S3(part, _) => part.applies(kind),
         Work::Referrers => matches!(kind, Kind::Homeport | Kind::Zot),
         Work::Basic | Work::MemoryUpload | Work::MemoryDownload | Work::Soak | Work::Api(_) => kind == Kind::Homeport,
         Work::BlobHead
@@ -76,11 +81,12 @@ pub(super) fn measure(bench: &mut Bench, cell: &Cell, peer: &mut Peer) -> Result
         Work::Basic => special::basic(bench, cell, peer),
         Work::Soak => soak::soak(bench, cell, peer),
         Work::Api(part) => api::measure(bench, part),
+        Work::S3(part, delayed) => s3::measure(bench, cell, peer.kind, part, delayed),
         _ => regular(bench, cell, peer),
     }
 }
 
-fn regular(bench: &mut Bench, cell: &Cell, peer: &mut Peer) -> Result<Sample> {
+pub(super) fn regular(bench: &mut Bench, cell: &Cell, peer: &mut Peer) -> Result<Sample> {
     let server = peer.running()?;
     let (port, pid) = (server.port, server.pid());
     let mut client = Client::new(port);

@@ -10,6 +10,7 @@ mod measure;
 mod peers;
 mod plan;
 mod report;
+mod s3;
 mod scripts;
 mod setup;
 mod soak;
@@ -33,7 +34,7 @@ pub struct Args {
     /// Three short rounds instead of five, without the largest cells
     #[arg(long)]
     quick: bool,
-    /// Only cells whose name contains one of these; `*` stands for anything
+    /// Only cells whose name begins with one of these; `*` stands for anything
     #[arg(long, value_delimiter = ',', value_name = "PATTERN")]
     cells: Vec<String>,
     /// How often every cell is measured

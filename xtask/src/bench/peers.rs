@@ -73,6 +73,16 @@ impl Peer {
         Ok(Self { kind, root, launch, server: None })
     }
 
+    /// The same with its content elsewhere: `storage` are keys of that section, and `root` is where blobs are files.
+    pub(super) fn on(kind: Kind, program: &Path, folder: &Path, root: PathBuf, storage: &str) -> Result<Self> {
+        let (port, config) = (free_port()?, folder.join("config"));
+        let text = registry_config(storage, port, "  secret: the secret of the benchmarks\n");
+        fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
+        let args = vec![OsString::from("serve"), config.into()];
+        let launch = Launch { program: program.to_owned(), args, port, log: folder.join("log") };
+        Ok(Self { kind, root, launch, server: None })
+    }
+
     /// The running server; started when it is not.
     pub(super) fn running(&mut self) -> Result<&Server> {
         let server = match self.server.take() {
@@ -104,12 +114,15 @@ impl Peer {
 
 /// The figures of the peers are for this configuration: no cache, errors only, durable as by default.
 fn distribution_config(root: &Path, port: u16, auth: &str) -> String {
+    registry_config(&format!("  filesystem:\n    rootdirectory: {}\n", root.display()), port, auth)
+}
+
+fn registry_config(storage: &str, port: u16, more: &str) -> String {
     format!(
         "version: 0.1\n\
          log:\n  level: error\n  accesslog:\n    disabled: true\n\
-         storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n\
-         http:\n  addr: 127.0.0.1:{port}\n{auth}",
-        root.display()
+         storage:\n{storage}  delete:\n    enabled: true\n\
+         http:\n  addr: 127.0.0.1:{port}\n{more}"
     )
 }
 

@@ -122,10 +122,13 @@ fn get_blob(digest: &str, size: u64) -> Exchange {
     Exchange::get(&format!("/v2/{READ}/blobs/{digest}"), "", 200, Some(size))
 }
 
-/// A hundred pages of a hundred, spread over the whole list.
+/// How many pages of a list are asked for.
+pub(super) const PAGES: usize = 100;
+
+/// Pages of a hundred, spread over the whole list.
 fn pages(path: &str, count: usize, name: fn(usize) -> String) -> Vec<Exchange> {
-    (0..100)
-        .map(|page| format!("{path}?n=100&last={}", name(page * (count / 100)).replace('/', "%2F")))
+    (0..PAGES)
+        .map(|page| format!("{path}?n=100&last={}", name(page * (count / PAGES)).replace('/', "%2F")))
         .map(|path| Exchange::get(&path, "", 200, None))
         .collect()
 }

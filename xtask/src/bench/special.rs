@@ -129,7 +129,7 @@ fn of_memory(bytes: u64, server: &Server) -> Sample {
     }
 }
 
-fn mib(bytes: u64) -> f64 {
+pub(super) fn mib(bytes: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let bytes = bytes as f64;
     bytes / f64::from(1 << 20)

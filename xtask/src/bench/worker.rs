@@ -131,6 +131,7 @@ fn measure_all(args: &Args, chosen: Vec<Cell>, programs: &[(Kind, PathBuf)], fol
     }
     eprintln!("stores written and servers started in {:.0} s", begun.elapsed().as_secs_f64());
     let mut bench = Bench {
+        s3_lists: chosen.iter().any(|cell| cell.work.lists_a_bucket()),
         content,
         quick: args.quick,
         folder: folder.to_owned(),
@@ -139,6 +140,7 @@ fn measure_all(args: &Args, chosen: Vec<Cell>, programs: &[(Kind, PathBuf)], fol
         referrers: Default::default(),
         seed: 0,
         api: None,
+        s3: None,
     };
     let mut rows: Vec<Row> = chosen.into_iter().map(|cell| Row { cell, results: Results::new() }).collect();
     let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });

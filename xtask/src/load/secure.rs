@@ -39,6 +39,8 @@ impl Trust {
 pub struct Secure {
     stream: StreamOwned<ClientConnection, TcpStream>,
     buffer: Vec<u8>,
+    /// Of a stream that goes on.
+    chunks: Chunks,
 }
 
 impl Secure {
@@ -49,7 +51,7 @@ impl Secure {
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         let connection = ClientConnection::new(trust.0.clone(), ServerName::from(address.ip()))?;
-        Ok(Self { stream: StreamOwned::new(connection, stream), buffer: vec![0; BUFFER] })
+        Ok(Self { stream: StreamOwned::new(connection, stream), buffer: vec![0; BUFFER], chunks: Chunks::default() })
     }
 
     /// Asks, and reads the whole answer; its status. `headers` are whole lines.
@@ -79,11 +81,25 @@ impl Secure {
 
     /// Asks, and reads the answer no further than its head and what came with it: a stream that goes on.
     pub fn follow(&mut self, path: &str, headers: &str) -> Result<()> {
-        let (head, _) = self.begin(path, headers)?;
+        let (head, filled) = self.begin(path, headers)?;
+        self.chunks.feed(&self.buffer[head.end..filled], |_| {});
         // What it was given to read into is not needed any more, and there are many of them.
         self.buffer = Vec::new();
         if head.status != 200 {
             bail!("{path}: status {}", head.status);
+        }
+        Ok(())
+    }
+
+    /// Reads on in such a stream, until it has told `text`.
+    pub fn until(&mut self, text: &str) -> Result<()> {
+        self.buffer.resize(BUFFER, 0);
+        let mut told = Vec::new();
+        while !told.windows(text.len()).any(|window| window == text.as_bytes()) {
+            let filled = self.read(0).with_context(|| format!("wait for {text}"))?;
+            if self.chunks.feed(&self.buffer[..filled], |bytes| told.extend_from_slice(bytes)) {
+                bail!("the stream has ended: {}", String::from_utf8_lossy(&told));
+            }
         }
         Ok(())
     }

@@ -43,6 +43,12 @@ pub fn free_port() -> Result<u16> {
 impl Server {
     /// Starts the server and waits until it answers.
     pub fn start(launch: &Launch) -> Result<Self> {
+        // 401 is an answer too, of a server that wants a password.
+        Self::start_when(launch, |status| matches!(status, 200 | 401))
+    }
+
+    /// The same of a server that is ready when it answers with such a status.
+    pub fn start_when(launch: &Launch, ready: impl Fn(u16) -> bool) -> Result<Self> {
         let log = File::create(&launch.log).with_context(|| format!("create {}", launch.log.display()))?;
         let begun = Instant::now();
         let child = Command::new(std::env::current_exe()?)
@@ -55,7 +61,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {}", launch.program.display()))?;
         let mut server = Self { child, port: launch.port, started_in: Duration::ZERO };
-        server.wait_until_ready(begun, launch)?;
+        server.wait_until_ready(begun, launch, ready)?;
         Ok(server)
     }
 
@@ -63,12 +69,11 @@ impl Server {
         self.child.id()
     }
 
-    fn wait_until_ready(&mut self, begun: Instant, launch: &Launch) -> Result<()> {
+    fn wait_until_ready(&mut self, begun: Instant, launch: &Launch, ready: impl Fn(u16) -> bool) -> Result<()> {
         let name = launch.program.file_name().unwrap_or_default().display();
         loop {
-            // 401 is an answer too, of a server that wants a password.
             if let Ok(reply) = Client::new(self.port).get("/v2/", "")
-                && matches!(reply.status, 200 | 401)
+                && ready(reply.status)
             {
                 self.started_in = begun.elapsed();
                 return Ok(());

@@ -16,6 +16,7 @@ pub struct Tool {
 pub enum Source {
     Go(GoProgram),
     Python(PythonProgram),
+    Node(NodeProgram),
     Debian { package: &'static str, program: &'static str },
 }
 
@@ -46,11 +47,20 @@ pub struct PythonProgram {
     pub program: &'static str,
 }
 
+/// A program of an npm package, in a folder of its own.
+#[derive(Debug)]
+pub struct NodeProgram {
+    pub package: &'static str,
+    pub version: &'static str,
+    pub program: &'static str,
+}
+
 impl Tool {
     pub(crate) fn find(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Go(program) => program.path(self.name).filter(|path| path.is_file()),
             Source::Python(program) => program.path(self.name).filter(|path| path.is_file()),
+            Source::Node(program) => program.path(self.name).filter(|path| path.is_file()),
             Source::Debian { program, .. } => places::on_path(program),
         }
     }
@@ -63,6 +73,12 @@ impl GoProgram {
 }
 
 impl PythonProgram {
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        cached(name, self.version)
+    }
+}
+
+impl NodeProgram {
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         cached(name, self.version)
     }
@@ -106,13 +122,30 @@ pub const TOOLS: &[Tool] = &[
     go("distribution", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
     debian("docker-registry", "docker-registry"),
     debian("nginx-light", "nginx"),
-    // Services that speak S3.
+    // Services for objects.
     go("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0"),
     Tool {
         name: "moto",
         source: Source::Python(PythonProgram { package: "moto[s3,server]", version: "5.2.5", program: "moto_server" }),
         optional: false,
     },
+    go("fake-gcs-server", "github.com/fsouza/fake-gcs-server", "v1.56.1"),
+    // Azure Blob storage on this machine.
+    Tool {
+        name: "azurite",
+        source: Source::Node(NodeProgram { package: "azurite", version: "3.37.0", program: "azurite-blob" }),
+        optional: false,
+    },
+    // Swift: all servers of one cloud, and what keeps its tokens.
+    debian("swift-account", "swift-account-server"),
+    debian("swift-container", "swift-container-server"),
+    debian("swift-object", "swift-object-server"),
+    debian("swift-proxy", "swift-proxy-server"),
+    debian("memcached", "memcached"),
+    // Ceph: the gateway for S3 and Swift, and what it needs.
+    debian("ceph-mon", "ceph-mon"),
+    debian("ceph-osd", "ceph-osd"),
+    debian("radosgw", "radosgw"),
     // Without build tags this is what the project calls zot-minimal.
     Tool { optional: true, ..go("zot", "zotregistry.dev/zot/v2/cmd/zot", "v2.1.20") },
     // The conformance suites of the distribution specification: the tag v1.1.1, and the main branch.

@@ -4,6 +4,7 @@ mod apt;
 mod catalog;
 mod go;
 mod lock;
+mod node;
 mod python;
 
 use std::path::PathBuf;
@@ -92,6 +93,7 @@ fn provide(tool: &Tool) -> Outcome {
     let made = match &tool.source {
         Source::Go(program) => go::build(tool.name, program),
         Source::Python(program) => python::install(tool.name, program),
+        Source::Node(program) => node::install(tool.name, program),
         Source::Debian { package, .. } => apt::install(package),
     };
     match (made, tool.find()) {
@@ -105,13 +107,14 @@ fn line(tool: &Tool, outcome: &Outcome) -> String {
     let label = match &tool.source {
         Source::Go(program) => format!("{} {}", tool.name, program.version),
         Source::Python(program) => format!("{} {}", tool.name, program.version),
+        Source::Node(program) => format!("{} {}", tool.name, program.version),
         Source::Debian { .. } => tool.name.to_owned(),
     };
     let what = match outcome {
         Outcome::Found(path) => format!("found        {}", path.display()),
         Outcome::Made(path) => match tool.source {
             Source::Go(_) => format!("built        {}", path.display()),
-            Source::Python(_) | Source::Debian { .. } => format!("installed    {}", path.display()),
+            Source::Python(_) | Source::Node(_) | Source::Debian { .. } => format!("installed    {}", path.display()),
         },
         Outcome::Unavailable(reason) => format!("unavailable  {reason}"),
     };
@@ -132,6 +135,7 @@ mod tests {
             match &tool.source {
                 Source::Go(program) => assert!(program.version.starts_with('v'), "{} has no version", tool.name),
                 Source::Python(program) => assert!(!program.version.is_empty(), "{} has no version", tool.name),
+                Source::Node(program) => assert!(!program.version.is_empty(), "{} has no version", tool.name),
                 Source::Debian { .. } => {}
             }
         }

@@ -8,7 +8,7 @@ use net::Body;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::delete::{Meant, Remover, check, check_switches};
+use super::delete::{Meant, Remover, check, check_switches, is_immutable};
 use super::look;
 use super::options::{DeleteOptions, ListOptions, Match};
 use super::view::View;
@@ -23,7 +23,7 @@ const TOGETHER: usize = 64;
 /// Deletes what is selected of what the caller sees.
 ///
 /// # Errors
-/// 403 when some of it may not be deleted by the caller (the rest is); 504 when there is no time left, with the number of
+/// 403 when some of it may not be deleted by the caller or is immutable (the rest is); 504 when there is no time left, with the number of
 /// those that are gone; 405 and 503 only when there is something to delete: the end of a namespace that has no tags must not
 /// depend on the registry.
 pub(crate) async fn delete(call: Call, namespace: &str, body: &[u8]) -> Result<Response<Body>> {
@@ -38,10 +38,14 @@ pub(crate) async fn delete(call: Call, namespace: &str, body: &[u8]) -> Result<R
     let walk = Walk::new(view.clone(), Arc::new(options.selectors), Some(namespace), None);
     let remover = Remover::new(&view, call.origin);
     let limit = options.limit.unwrap_or(usize::MAX);
-    let mut run = Run { view, remover, deletion, gone: 0, kept: 0, allowed: None };
+    let mut run = Run { view, remover, deletion, gone: 0, kept: 0, fixed: 0, allowed: None };
     run.all(walk, limit, call.deadline).await?;
-    if run.kept > 0 {
-        let message = format!("{} tags were deleted, {} others you may see but not delete", run.gone, run.kept);
+    if run.kept + run.fixed > 0 {
+        let mut message = format!("{} tags were deleted", run.gone);
+        let whys = [(run.kept, "others you may see but not delete"), (run.fixed, "others are immutable")];
+        for (count, why) in whys.into_iter().filter(|(count, _)| *count > 0) {
+            message.push_str(&format!(", {count} {why}"));
+        }
         return Err(Failure::forbidden(message));
     }
     Ok(respond::json(StatusCode::OK, &status::success(None, None), call.encoding))
@@ -53,6 +57,8 @@ struct Run {
     deletion: DeleteOptions,
     gone: usize,
     kept: usize,
+    /// Stay by the configuration.
+    fixed: usize,
     /// The last repository that was asked about.
     allowed: Option<(Arc<str>, bool)>,
 }
@@ -89,6 +95,11 @@ impl Run {
                 continue;
             }
             switches?;
+            if is_immutable(&self.view, &entry) {
+                // A selector may name what is not there.
+                self.fixed += usize::from(look::state(&self.view, &entry).await?.is_some());
+                continue;
+            }
             let meant = self.check(&entry).await?;
             if !self.deletion.dry_run {
                 let remover = self.remover.clone();

@@ -1,7 +1,6 @@
 //! Deleting one tag.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use access::{Action, Caller};
 use content::TagState;
@@ -19,8 +18,8 @@ use crate::call::{Call, Origin};
 use crate::respond;
 use crate::status::{self, Failure, Result};
 
-/// When to come back while nothing may be changed.
-const READ_ONLY_RETRY: Duration = Duration::from_secs(60);
+/// Why some tags are not deleted.
+const IMMUTABLE: &str = "the tag is immutable by the registry's configuration (homeport.tags.immutable)";
 
 /// # Errors
 /// What the client is told; 404 for what the caller may neither see nor delete.
@@ -41,6 +40,9 @@ pub(crate) async fn delete(call: Call, namespace: &str, name: &str, body: &[u8])
     // What is not there needs no leave to be deleted.
     check_switches(&view, &entry.space).map_err(|refused| if state.is_some() { refused } else { missing() })?;
     let meant = check(&options, &entry, state.as_ref())?;
+    if state.is_some() && is_immutable(&view, &entry) {
+        return Err(Failure::forbidden_tag(name, IMMUTABLE));
+    }
     let uid = state.map(|state| entry.identity().uid(&entry.space.uid, state.created).to_string());
     if options.dry_run {
         state.ok_or_else(missing)?;
@@ -57,7 +59,7 @@ pub(crate) async fn delete(call: Call, namespace: &str, name: &str, body: &[u8])
 pub(crate) fn check_switches(view: &View, space: &Living) -> Result<()> {
     let switches = (view.server.parts.switches)();
     if switches.read_only {
-        return Err(Failure::unavailable("the registry is read-only at the moment", READ_ONLY_RETRY));
+        return Err(Failure::closed("the registry is read-only at the moment: tags cannot be deleted"));
     }
     if !switches.delete && !space.terminating {
         return Err(Failure::method_not_allowed(
@@ -65,6 +67,11 @@ pub(crate) fn check_switches(view: &View, space: &Living) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether the configuration keeps the tag. It does not outlive its namespace.
+pub(crate) fn is_immutable(view: &View, entry: &Entry) -> bool {
+    !entry.space.terminating && view.store().immutable_tags().covers(&entry.repo, &entry.tag)
 }
 
 /// What of a tag is to go.
@@ -133,12 +140,20 @@ impl Remover {
             Meant::Only(digest) => Some(digest),
             Meant::Nothing => return Ok(false),
         };
-        match self.view.store().tag_delete(repo, tag, only).await {
+        let store = self.view.store();
+        let removed = match entry.space.terminating {
+            true => store.tag_delete_at_the_end(repo, tag, only).await,
+            false => store.tag_delete(repo, tag, only).await,
+        };
+        match removed {
             Ok(was) => {
                 self.audit(entry, was.as_ref());
                 Ok(true)
             }
             Err(content::Error::ManifestUnknown) => Ok(false),
+            Err(content::Error::TagImmutable { .. }) => {
+                Err(Failure::forbidden_tag(&entry.identity().name(), IMMUTABLE))
+            }
             Err(content::Error::Changed) => {
                 Err(Failure::conflict(&entry.identity().name(), "the tag was pushed again meanwhile"))
             }

@@ -26,7 +26,7 @@ pub(crate) async fn get(call: Call, namespace: &str, name: &str) -> Result<Respo
         return Err(missing());
     }
     let entry = look::place(&view, namespace, &repo, &tag).await?.ok_or_else(missing)?;
-    let found = look::one(&view, entry, style.depth(), Keep::Everything).await?.ok_or_else(missing)?;
+    let found = look::one(&view, entry, style.depth(), Keep::Everything, true).await?.ok_or_else(missing)?;
     let renderer = Renderer { style, host: (view.server.parts.host)() };
     Ok(respond::json(StatusCode::OK, &renderer.single(&found, true), call.encoding))
 }

@@ -22,13 +22,33 @@ pub(crate) async fn state(view: &View, entry: &Entry) -> Result<Option<TagState>
     }
 }
 
-/// Adds the details that are wanted.
+/// Which repository has referrers, asked once for many of its tags in a row.
+#[derive(Default)]
+pub(crate) struct Referred(Option<(Arc<str>, bool)>);
+
+impl Referred {
+    /// False: none of the repository's images has a referrer.
+    pub(crate) async fn any(&mut self, view: &View, repo: &Arc<str>) -> Result<bool> {
+        if let Some((known, any)) = &self.0
+            && known == repo
+        {
+            return Ok(*any);
+        }
+        let Ok(name) = RepoName::parse(repo) else { return Ok(false) };
+        let any = view.store().has_referrers(name).await?;
+        self.0 = Some((Arc::clone(repo), any));
+        Ok(any)
+    }
+}
+
+/// Adds the details that are wanted. `referred`: some image of the repository may have referrers.
 pub(crate) async fn describe(
     view: &View,
     entry: Entry,
     state: TagState,
     depth: Option<Depth>,
     keep: Keep,
+    referred: bool,
 ) -> Result<Found> {
     let version = Version::of_object(state.pushed, &state.digest);
     let mut found = Found { entry, state, version, details: None, referrers: None };
@@ -38,15 +58,21 @@ pub(crate) async fn describe(
     if depth == Depth::Whole
         && let Ok(repo) = RepoName::parse(&found.entry.repo)
     {
-        found.referrers = Some(view.store().referrer_count(repo, state.digest).await?);
+        found.referrers = Some(if referred { view.store().referrer_count(repo, state.digest).await? } else { 0 });
     }
     Ok(found)
 }
 
 /// The tag as it is now, if it is there.
-pub(crate) async fn one(view: &View, entry: Entry, depth: Option<Depth>, keep: Keep) -> Result<Option<Found>> {
+pub(crate) async fn one(
+    view: &View,
+    entry: Entry,
+    depth: Option<Depth>,
+    keep: Keep,
+    referred: bool,
+) -> Result<Option<Found>> {
     match state(view, &entry).await? {
-        Some(state) => Ok(Some(describe(view, entry, state, depth, keep).await?)),
+        Some(state) => Ok(Some(describe(view, entry, state, depth, keep, referred).await?)),
         None => Ok(None),
     }
 }

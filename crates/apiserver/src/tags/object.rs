@@ -121,9 +121,9 @@ struct Status<'a> {
 
 /// Whole seconds in the form that Kubernetes writes.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
-    let seconds = i64::try_from(micros(time) / 1_000_000).ok();
-    let stamp = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    stamp.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    let last = jiff::Timestamp::MAX.as_second();
+    let seconds = i64::try_from(micros(time) / 1_000_000).unwrap_or(last).min(last);
+    jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string()
 }
 
 /// How long ago, as Kubernetes tells it (apimachinery, `duration.HumanDuration`).

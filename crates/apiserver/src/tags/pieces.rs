@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::details::Keep;
-use super::look;
+use super::details::{Depth, Keep};
+use super::look::{self, Referred};
 use super::object::Found;
 use super::render::Renderer;
 use super::view::View;
@@ -23,9 +23,11 @@ struct Measure {
     ahead: usize,
 }
 
-const OF_LISTS: Measure = Measure { share: 128, text: 256 << 10, ahead: 3 };
+const OF_LISTS: Measure = Measure { share: 128, text: 256 << 10, ahead: 4 };
 /// There are many more watches than lists, and their clients may never read.
 const OF_WATCHES: Measure = Measure { share: 64, text: TEXT_MAX, ahead: 2 };
+/// About as much text has an image of ten layers.
+const TEXT_OF_ONE: usize = 3 << 10;
 /// So much text is collected for a watch before it is sent.
 pub(crate) const TEXT_MAX: usize = 64 << 10;
 
@@ -94,7 +96,8 @@ impl Pieces {
             self.flights.push_front(self.start(rest));
         }
         let measure = self.job.shape.measure();
-        if let Some(share) = (measure.text * piece.count).checked_div(piece.text.len()) {
+        // A little less than there is room for: the rest of a share is a piece of its own.
+        if let Some(share) = (measure.text / 10 * 9 * piece.count).checked_div(piece.text.len()) {
             self.share = share.clamp(1, measure.share);
         }
         Ok(Some(piece))
@@ -151,19 +154,27 @@ struct Done {
 impl Job {
     async fn share(self: Arc<Self>, entries: Vec<Entry>, first: bool) -> Result<Done> {
         let (mut piece, depth) = (Piece::default(), self.renderer.style.depth());
+        if depth == Some(Depth::Whole) {
+            // So that it seldom has to move while it grows.
+            piece.text.reserve(self.shape.measure().text.min(TEXT_OF_ONE * entries.len()) + TEXT_OF_ONE);
+        }
         let mut entries = entries.into_iter();
+        let mut referred = Referred::default();
         while piece.text.len() < self.shape.measure().text
             && let Some(entry) = entries.next()
         {
             piece.last = Some(Start { repo: Arc::clone(&entry.repo), tag: entry.tag.clone() });
-            if let Some(found) = look::one(&self.view, entry, depth, Keep::Costly).await? {
+            let any = depth == Some(Depth::Whole) && referred.any(&self.view, &entry.repo).await?;
+            if let Some(found) = look::one(&self.view, entry, depth, Keep::Costly, any).await? {
                 self.write(found, first && piece.count == 0, &mut piece.text);
                 piece.count += 1;
             }
             // What the page cache answers never waits, and others want to go on, too.
             tokio::task::consume_budget().await;
         }
-        piece.text.shrink_to_fit();
+        if piece.text.len() < piece.text.capacity() / 4 * 3 {
+            piece.text.shrink_to_fit();
+        }
         Ok(Done { piece, rest: entries.collect() })
     }
 

@@ -18,7 +18,9 @@ pub(crate) const MARGIN: u64 = 10_000_000;
 /// By so much an event may be later than the change that it tells of; the rest of the margin is for clocks.
 const LATE_MAX: u64 = 2_000_000;
 
-/// Which process a position is of.
+/// Which process a position is of. Two processes have the same one in one of 1,024 cases, and take each other's positions for
+/// exact: a change of the last moments that one has not heard of yet may then be missed. There is no room for more bits in a
+/// number that is positive, grows with time to the microsecond, and tells apart what was pushed within a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin(u16);
 

@@ -7,6 +7,7 @@ pub(crate) mod manifests;
 pub(crate) mod operator;
 pub(crate) mod passwd;
 pub(crate) mod serve;
+pub(crate) mod storage;
 pub(crate) mod version;
 
 use std::io::Write;

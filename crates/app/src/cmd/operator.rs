@@ -24,7 +24,7 @@ const THREADS: usize = 2;
 const BACKLOG: u32 = 64;
 
 pub(crate) fn run(config: Option<PathBuf>, listen: &str, flags: &Flags) -> anyhow::Result<()> {
-    let (settings, warnings) = settings::load(config.as_deref(), std::env::vars(), flags)?;
+    let (settings, warnings) = settings::load(config.as_deref(), crate::environment::variables(), flags)?;
     let _logging = Logging::start(&settings.log)?;
     for warning in &warnings {
         tracing::warn!("{warning}");

@@ -10,14 +10,18 @@ use net::{Gate, Listener};
 use registry::{BuildInfo, DebugService, Gates, Health, Metrics, Registry, Service, Signer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Threads for calls that block: the disk's queue is never longer than this.
 const BLOCKING_THREADS: usize = 64;
 
+/// How long a copy into a place that is being served can go on.
+const FORGET_INTERVAL: Duration = Duration::from_secs(30);
+
 pub(crate) fn run(config: Option<PathBuf>, flags: Flags) -> anyhow::Result<()> {
-    let (settings, warnings) = settings::load(config.as_deref(), std::env::vars(), &flags)?;
+    let (settings, warnings) = settings::load(config.as_deref(), crate::environment::variables(), &flags)?;
     let logging = Logging::start(&settings.log)?;
     net::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -37,6 +41,7 @@ async fn serve(
     logging: Logging,
 ) -> anyhow::Result<()> {
     let storage = Storage::open(&settings).await?;
+    let ours = take_over(&storage, &settings).await?;
     let secrets = wiring::secrets(&settings, &storage.made_up);
     let kubernetes = cluster(&settings).await?;
     let identities = Identities::new(kubernetes.clone())?;
@@ -44,7 +49,7 @@ async fn serve(
     let tls = wiring::tls(&settings)?;
     let (current, previous) = &secrets.uploads;
     let registry = Arc::new(Registry {
-        store: Store::new(Arc::clone(&storage.driver), content_settings(&settings)),
+        store: Store::new(Arc::clone(&storage.driver), content_settings(&settings)?),
         identity: arc_swap::ArcSwap::from_pointee(identity),
         live: arc_swap::ArcSwap::from_pointee(wiring::live(&settings)?),
         gates: Gates {
@@ -56,6 +61,7 @@ async fn serve(
         health: Arc::new(Health::default()),
         figures: Box::new(storage.figures()),
     });
+    registry.store.set_immutable_tags(wiring::immutable_tags(&settings)?);
     let listener = wiring::bind(&settings.http.listen).await.context("http.addr")?;
     let api = Api::prepare(kubernetes.as_ref(), &registry, &settings).await?;
     // Whoever reads that we listen may send signals.
@@ -92,6 +98,9 @@ async fn serve(
     let served = net::serve(listener, tls, service, serve_settings, shutdown).await;
     // Without a debug listener nobody listens.
     let _ = stop.send(true);
+    if let Some(ours) = ours {
+        ours.abort();
+    }
     tasks.stop().await;
     if let Some(debug) = debug {
         drop(debug.await);
@@ -104,11 +113,36 @@ async fn serve(
     Ok(())
 }
 
-fn content_settings(settings: &Settings) -> content::Settings {
-    content::Settings {
+/// From now on the storage is this registry's and no copy any more, unless it is only read.
+async fn take_over(storage: &Storage, settings: &Settings) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    if settings.storage.read_only {
+        return Ok(None);
+    }
+    transfer::forget_mark(&*storage.driver).await.context("storage cannot be written")?;
+    Ok(Some(tokio::spawn(stay_ours(Arc::clone(&storage.driver)))))
+}
+
+/// Ends a copy that somebody begins into this place.
+async fn stay_ours(driver: Arc<dyn storage::Driver>) {
+    loop {
+        tokio::time::sleep(FORGET_INTERVAL).await;
+        match transfer::forget_mark(&*driver).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!("somebody copies into this storage, which this registry serves: the copy ends now")
+            }
+            // The probe tells of storage that fails.
+            Err(error) => tracing::debug!(%error, "cannot see whether somebody copies into this storage"),
+        }
+    }
+}
+
+fn content_settings(settings: &Settings) -> anyhow::Result<content::Settings> {
+    Ok(content::Settings {
         manifest_bytes_max: settings.limits.manifest_bytes_max,
         upload_expiry: settings.storage.uploads.expiry,
-    }
+        addresses: wiring::addresses(settings)?,
+    })
 }
 
 async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Kubernetes>>> {
@@ -188,11 +222,19 @@ fn announce(
 }
 
 /// Where the data is, for a person.
-fn place(driver: &Driver) -> String {
+pub(crate) fn place(driver: &Driver) -> String {
     match driver {
         Driver::Filesystem { root } => root.canonicalize().unwrap_or_else(|_| root.clone()).display().to_string(),
         Driver::S3(s3) if s3.root_directory.is_empty() => format!("s3://{}", s3.bucket),
         Driver::S3(s3) => format!("s3://{}/{}", s3.bucket, s3.root_directory),
+        Driver::Gcs(gcs) if gcs.root_directory.is_empty() => format!("gs://{}", gcs.bucket),
+        Driver::Gcs(gcs) => format!("gs://{}/{}", gcs.bucket, gcs.root_directory),
+        Driver::Azure(azure) => {
+            let place = format!("azure://{}/{}/{}", azure.account_name, azure.container, azure.root_directory);
+            place.trim_end_matches('/').to_owned()
+        }
+        Driver::Swift(swift) if swift.prefix.is_empty() => format!("swift://{}", swift.container),
+        Driver::Swift(swift) => format!("swift://{}/{}", swift.container, swift.prefix),
     }
 }
 

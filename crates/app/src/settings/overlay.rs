@@ -139,6 +139,10 @@ fn apply_variable(root: &mut Node, name: &str, payload: &str, report: &mut Repor
     };
     let kind = kind(&path);
     let path = path.join(".").replace(".[]", "[]");
+    // What the caller has put for bytes that are no text: half a password helps nobody.
+    if payload.contains(char::REPLACEMENT_CHARACTER) {
+        return report.error(Some(&origin), path, "is not UTF-8, or has U+FFFD in it");
+    }
     match read(kind, payload) {
         Ok(node) => {
             if let Err(message) = set(root, &steps, node.with_origin(&origin)) {

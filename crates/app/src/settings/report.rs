@@ -53,6 +53,15 @@ impl Report {
         result
     }
 
+    /// Forgets what is about other sections than this one, which do not count.
+    pub(crate) fn keep_section(&mut self, section: &str) {
+        let below = format!("{section}.");
+        let counts =
+            |finding: &Finding| finding.key.is_empty() || finding.key == section || finding.key.starts_with(&below);
+        self.errors.retain(counts);
+        self.warnings.retain(counts);
+    }
+
     pub(crate) fn finish<T>(self, value: T) -> Result<(T, Vec<Warning>), Errors> {
         if self.errors.is_empty() {
             Ok((value, self.warnings.into_iter().map(Warning).collect()))

@@ -4,11 +4,15 @@
 //! than one key to see is reported. Nothing stops early, so that one run tells all mistakes.
 
 mod access;
+mod azure;
 mod content;
+mod gcs;
 mod http;
 mod kubernetes;
+mod redirects;
 mod s3;
 mod storage;
+mod swift;
 mod tls;
 mod users;
 
@@ -53,6 +57,8 @@ pub(crate) fn resolve(root: &Node, base: Base, read_file: ReadFile<'_>, report: 
     let kubernetes = kubernetes::kubernetes(ctx, &auth, &http);
     let token = access::token(ctx);
     shared_secret(ctx, &storage, &token.secrets);
+    let (delivery, life) = redirects::delivery(ctx, &storage.driver);
+    let redirects = redirects::redirects(ctx, &storage.driver, &delivery, life);
     let authenticates = auth != Auth::None || kubernetes.is_some() || !users.is_empty();
     let anonymous = access::anonymous(ctx, authenticates, &http.listen);
     Settings {
@@ -68,6 +74,9 @@ pub(crate) fn resolve(root: &Node, base: Base, read_file: ReadFile<'_>, report: 
         health: content::health(ctx),
         validation: content::validation(ctx),
         pages: content::pages(ctx),
+        tags: content::tags(ctx),
+        redirects,
+        delivery,
         metrics: access::metrics(ctx),
         audit: ctx.truth("openshift.audit.enabled").unwrap_or(false),
         http,
@@ -89,10 +98,16 @@ fn version(ctx: &mut Context<'_>) {
 /// On files a secret is made up and kept beside the data; in a bucket others could read it, and replicas must agree.
 fn shared_secret(ctx: &mut Context<'_>, storage: &Storage, tokens: &[Secret]) {
     const KEY: &str = "http.secret";
-    let Driver::S3(s3) = &storage.driver else { return };
+    let key = match &storage.driver {
+        Driver::S3(s3) => s3.secret_key.as_ref(),
+        Driver::Gcs(gcs) => gcs.private_key.as_ref(),
+        Driver::Azure(azure) => azure.account_key.as_ref(),
+        Driver::Swift(swift) => swift.own_secret(),
+        Driver::Filesystem { .. } => return,
+    };
     let http = ctx.secret(KEY);
     let enough = |secret: &Secret| !secret.is_guessable();
-    if http.as_ref().is_some_and(enough) || s3.secret_key.as_ref().is_some_and(enough) || !tokens.is_empty() {
+    if http.as_ref().is_some_and(enough) || key.is_some_and(enough) || !tokens.is_empty() {
         return;
     }
     let what = if http.is_some() { "has less than 16 bytes and could be guessed" } else { "is missing" };

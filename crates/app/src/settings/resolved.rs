@@ -27,6 +27,9 @@ pub(crate) struct Settings {
     pub(crate) health: Health,
     pub(crate) validation: Validation,
     pub(crate) pages: Pages,
+    pub(crate) tags: Tags,
+    pub(crate) redirects: Redirects,
+    pub(crate) delivery: Delivery,
     pub(crate) metrics: Metrics,
     /// An event for each push and delete.
     pub(crate) audit: bool,
@@ -73,6 +76,40 @@ pub(crate) struct Storage {
 pub(crate) enum Driver {
     Filesystem { root: PathBuf },
     S3(Box<S3>),
+    Swift(Box<Swift>),
+    Gcs(Box<Gcs>),
+    Azure(Box<Azure>),
+}
+
+/// A container of Azure Blob storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Azure {
+    pub(crate) account_name: String,
+    pub(crate) account_key: Option<Secret>,
+    pub(crate) container: String,
+    pub(crate) realm: String,
+    pub(crate) service_url: Option<String>,
+    /// Shared access signature, out of the connection string.
+    pub(crate) signature: Option<Secret>,
+    pub(crate) connection_string: Option<Secret>,
+    pub(crate) proof: Option<AzureProof>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) client_secret: Option<Secret>,
+    /// Without slashes around it.
+    pub(crate) root_directory: String,
+    /// Names begin with a slash.
+    pub(crate) leading_slash: Option<bool>,
+    pub(crate) skip_verify: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// What says who the registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AzureProof {
+    SharedKey,
+    ClientSecret,
+    Default,
 }
 
 /// A bucket.
@@ -106,6 +143,67 @@ pub(crate) struct S3 {
     pub(crate) copy_threshold_bytes: u64,
     pub(crate) copy_chunk_bytes: u64,
     pub(crate) copies_max: usize,
+}
+
+/// A bucket of Google's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gcs {
+    pub(crate) bucket: String,
+    pub(crate) key_file: Option<PathBuf>,
+    /// What such a file has, by name.
+    pub(crate) credentials: BTreeMap<&'static str, Secret>,
+    /// The key in either.
+    pub(crate) private_key: Option<Secret>,
+    /// Without slashes around it.
+    pub(crate) root_directory: String,
+    pub(crate) chunk_bytes: u64,
+    pub(crate) requests_max: usize,
+    pub(crate) user_agent: Option<String>,
+    /// Host or URL of the service, and the same for clients.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) redirect_endpoint: Option<String>,
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Swift {
+    pub(crate) auth_url: String,
+    pub(crate) auth_version: Option<u64>,
+    pub(crate) container: String,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) domain: Option<String>,
+    pub(crate) domain_id: Option<String>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) tenant_domain: Option<String>,
+    pub(crate) tenant_domain_id: Option<String>,
+    pub(crate) trust_id: Option<String>,
+    /// An application's, as are the next two.
+    pub(crate) credential_id: Option<String>,
+    pub(crate) credential_name: Option<String>,
+    pub(crate) credential_secret: Option<Secret>,
+    pub(crate) token_id: Option<Secret>,
+    pub(crate) region: Option<String>,
+    pub(crate) endpoint_type: String,
+    pub(crate) skip_verify: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) chunk_bytes: u64,
+    /// Without slashes around it.
+    pub(crate) prefix: String,
+    /// Of temporary addresses.
+    pub(crate) secret_key: Option<Secret>,
+    pub(crate) access_key: Option<Secret>,
+    pub(crate) container_key: bool,
+    pub(crate) address_methods: Vec<String>,
+}
+
+impl Swift {
+    /// What all replicas have, and nobody else.
+    pub(crate) fn own_secret(&self) -> Option<&Secret> {
+        self.credential_secret.as_ref().or(self.password.as_ref())
+    }
 }
 
 /// The end of uploads that nobody finishes.
@@ -375,6 +473,46 @@ pub(crate) struct Platform {
 pub(crate) struct Pages {
     pub(crate) catalog_max: usize,
     pub(crate) tags_max: usize,
+}
+
+/// Which clients are sent to storage; [`Storage::redirect`] says whether any are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Redirects {
+    /// Empty: all of them.
+    pub(crate) networks: Vec<Network>,
+    pub(crate) except: Vec<Network>,
+    pub(crate) life: Duration,
+    /// Not shorter than `life`.
+    pub(crate) life_max: Duration,
+}
+
+/// A part of the address space, and how it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Network {
+    pub(crate) text: String,
+    pub(crate) network: net::Network,
+}
+
+/// Where clients fetch blobs that they are sent for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// At the storage itself.
+    Storage,
+    /// Below this URL.
+    BaseUrl(String),
+    CloudFront {
+        base_url: String,
+        /// PEM file.
+        private_key: PathBuf,
+        key_pair_id: String,
+    },
+}
+
+/// What may happen to tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tags {
+    /// Patterns that [`content::ImmutableTags`] takes.
+    pub(crate) immutable: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

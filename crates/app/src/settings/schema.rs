@@ -7,10 +7,13 @@
 //! A path is dotted; `*` stands for a name that the operator chooses and `[]` for the items of a list.
 
 mod access;
+mod azure;
+mod gcs;
 mod kubernetes;
 mod s3;
 mod server;
 mod storage;
+mod swift;
 
 /// What a value must look like. Scalars are checked on their text, never on a guessed YAML type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +94,9 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "health", keys: server::HEALTH },
     Group { name: "storage", keys: storage::STORAGE },
     Group { name: "s3", keys: s3::S3 },
+    Group { name: "azure", keys: azure::AZURE },
+    Group { name: "gcs", keys: gcs::GCS },
+    Group { name: "swift", keys: swift::SWIFT },
     Group { name: "drivers", keys: storage::DRIVERS },
     Group { name: "content", keys: storage::CONTENT },
     Group { name: "auth", keys: access::AUTH },

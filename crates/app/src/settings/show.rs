@@ -2,12 +2,16 @@
 //!
 //! Every structure is taken apart by name, so a new field cannot be forgotten here.
 
+mod azure;
+mod gcs;
+mod redirects;
 mod s3;
+mod swift;
 
 use super::document::{Entry, Node, Origin, Value};
 use super::resolved::{
     Anonymous, Api, Auth, ClientAuth, Driver, Health, Http, IndexRules, Kubernetes, Level, Limits, Listen, Log,
-    LogFormat, Metrics, MetricsAccess, Pages, ProjectAccess, RequestLimit, RightsFrom, Settings, Storage, Tls,
+    LogFormat, Metrics, MetricsAccess, Pages, ProjectAccess, RequestLimit, RightsFrom, Settings, Storage, Tags, Tls,
     TlsVersion, Token, TokenRealm, Uploads, UrlRules, User, Validation,
 };
 use super::value::show_duration;
@@ -61,6 +65,9 @@ pub(super) fn lines(settings: &Settings) -> Vec<Line> {
         health,
         validation,
         pages,
+        tags: Tags { immutable },
+        redirects,
+        delivery,
         metrics,
         audit,
     } = settings;
@@ -74,6 +81,9 @@ pub(super) fn lines(settings: &Settings) -> Vec<Line> {
     let Pages { catalog_max, tags_max } = pages;
     out.put("catalog.maxentries", catalog_max);
     out.put("tags.maxtags", tags_max);
+    if !immutable.is_empty() {
+        out.list("homeport.tags.immutable", immutable);
+    }
     match auth {
         // What that means is said by homeport.anonymous and homeport.users.
         Auth::None => {}
@@ -98,6 +108,7 @@ pub(super) fn lines(settings: &Settings) -> Vec<Line> {
     if let Some(kubernetes) = kubernetes {
         show_kubernetes(&mut out, kubernetes);
     }
+    redirects::show(&mut out, redirects, delivery, &storage.driver);
     show_token(&mut out, token);
     show_limits(&mut out, limits);
     show_metrics(&mut out, metrics);
@@ -176,6 +187,9 @@ fn show_storage(out: &mut Lines, storage: &Storage) {
     match driver {
         Driver::Filesystem { root } => out.put("storage.filesystem.rootdirectory", root.display()),
         Driver::S3(s3) => s3::show(out, s3),
+        Driver::Gcs(gcs) => gcs::show(out, gcs),
+        Driver::Azure(azure) => azure::show(out, azure),
+        Driver::Swift(swift) => swift::show(out, swift),
     }
     out.put("storage.delete.enabled", delete);
     out.put("storage.redirect.disable", !redirect);

@@ -1,10 +1,13 @@
 //! The whole way from a text to settings.
 
 mod api;
+mod azure;
 mod docs;
 mod environment;
 mod files;
+mod gcs;
 mod s3;
+mod swift;
 
 use std::path::Path;
 
@@ -19,9 +22,17 @@ fn no_files(path: &Path) -> std::io::Result<String> {
 }
 
 fn load_all(text: Option<&str>, env: &[(&str, &str)]) -> Result<(Settings, Vec<Warning>), Errors> {
+    load_files(text, env, &no_files)
+}
+
+fn load_files(
+    text: Option<&str>,
+    env: &[(&str, &str)],
+    files: resolve::ReadFile<'_>,
+) -> Result<(Settings, Vec<Warning>), Errors> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let report = report::Report::new(text.map(|_| Path::new("c.yml")));
-    read(text, env, &Flags::default(), &no_files, report)
+    read(text, env, &Flags::default(), files, report)
 }
 
 fn settings(text: &str) -> Settings {
@@ -117,7 +128,12 @@ fn combinations_that_cannot_work() {
             "proxy: {remoteurl: 'https://registry-1.docker.io'}",
             "c.yml:2: proxy: not supported: pull-through comes later",
         ),
-        ("middleware: {storage: [{name: cloudfront}]}", "c.yml:2: middleware.storage: not supported"),
+        ("middleware: {storage: [{name: rewrite}]}", "c.yml:2: middleware.storage: \"rewrite\" is not supported"),
+        ("middleware: {storage: [{name: cloudfront}]}", "cloudfront delivers what is in storage.s3 only"),
+        ("middleware: {storage: [{name: redirect}]}", "c.yml:2: middleware.storage: the option baseurl is missing"),
+        ("homeport: {redirect: {except: [pods]}}", "c.yml:2: homeport.redirect.except: \"pods\" is no network"),
+        ("homeport: {redirect: {life: 3h, lifeMax: 2h}}", "homeport.redirect.lifeMax: must not be shorter than 3h"),
+        ("homeport: {tags: {immutable: ['v?']}}", "c.yml:2: homeport.tags.immutable: \"v?\" has a character"),
         ("http: {tls: {letsencrypt: {email: a@b}}}", "c.yml:2: http.tls.letsencrypt: not supported"),
         ("http: {net: unix}", "http.addr: must be the path of the socket"),
         ("http: {addr: '5000'}", "c.yml:2: http.addr: must be HOST:PORT"),
@@ -179,6 +195,12 @@ fn what_has_no_effect_is_named() {
         ("policy: {repository: {classes: [image]}}", "c.yml:2: policy: has no effect"),
         ("compatibility: {schema1: {enabled: true}}", "c.yml:2: compatibility: has no effect"),
         ("health: {tcp: [{addr: 'a:1'}]}", "c.yml:2: health.tcp: has no effect"),
+        ("homeport: {redirect: {except: [10.0.0.0/8]}}", "homeport.redirect: has no effect: files have no addresses"),
+        ("homeport: {redirect: {lifeMax: 4h}}", "homeport.redirect: has no effect: files have no addresses"),
+        (
+            "homeport: {redirect: {life: 1h}}\nmiddleware: {storage: [{name: redirect, options: {baseurl: 'https://c'}}]}",
+            "c.yml:2: homeport.redirect.life: has no effect: the addresses of the middleware redirect",
+        ),
         ("http: {draintimeout: 60}", "c.yml:2: http.draintimeout: has no unit and counts nanoseconds"),
         ("http: {tls: {certificate: c, key: k, minimumtls: tls1.0}}", "http.tls.minimumtls: is raised to tls1.2"),
         ("openshift: {quota: {enabled: true}}", "c.yml:2: openshift.quota.enabled: has no effect"),

@@ -1,12 +1,12 @@
 //! The settings that a running registry takes.
 
-use crate::settings::{self, Driver, IndexRules, RequestLimit, Settings, TokenRealm, UrlRules};
+use crate::settings::{self, Delivery, Driver, IndexRules, RequestLimit, Settings, Storage, TokenRealm, UrlRules};
 use anyhow::Context;
-use content::IndexChildren;
+use content::{AddressLife, ImmutableTags, IndexChildren};
 use http::{HeaderName, HeaderValue};
 use net::GateLimits;
 use regex_lite::Regex;
-use registry::{Live, MetricsAccess, Realm};
+use registry::{Live, MetricsAccess, Realm, Redirects};
 use std::time::Duration;
 
 pub(crate) fn live(settings: &Settings) -> anyhow::Result<Live> {
@@ -44,8 +44,7 @@ pub(crate) fn live(settings: &Settings) -> anyhow::Result<Live> {
         blobs_required: settings.validation.blobs_required,
         url_allowed: url_rules(&settings.validation.urls)?,
         upload_bytes_max: settings.limits.upload_bytes_max,
-        // Files have no addresses.
-        redirect: settings.storage.redirect && matches!(settings.storage.driver, Driver::S3(_)),
+        redirects: redirects(settings),
         body_idle: settings.limits.body_idle,
         metrics: match settings.metrics.access {
             settings::MetricsAccess::Off => MetricsAccess::Off,
@@ -56,6 +55,27 @@ pub(crate) fn live(settings: &Settings) -> anyhow::Result<Live> {
         audit: settings.audit,
         access_log: settings.log.access,
     })
+}
+
+fn redirects(settings: &Settings) -> Redirects {
+    let networks = |networks: &[settings::Network]| networks.iter().map(|network| network.network).collect();
+    let Storage { driver, redirect, .. } = &settings.storage;
+    // Files have no addresses of their own.
+    let has_addresses = settings.delivery != Delivery::Storage || !matches!(driver, Driver::Filesystem { .. });
+    let wanted = &settings.redirects;
+    Redirects {
+        enabled: *redirect && has_addresses,
+        networks: networks(&wanted.networks),
+        except: networks(&wanted.except),
+        life: AddressLife { least: wanted.life, most: wanted.life_max },
+    }
+}
+
+/// The tags that stay what they are.
+pub(crate) fn immutable_tags(settings: &Settings) -> anyhow::Result<ImmutableTags> {
+    let patterns = &settings.tags.immutable;
+    ImmutableTags::parse(patterns)
+        .map_err(|(index, error)| anyhow::anyhow!("homeport.tags.immutable: {:?} {error}", patterns[index]))
 }
 
 type UrlRule = Box<dyn Fn(&str) -> bool + Send + Sync>;

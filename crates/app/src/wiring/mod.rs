@@ -1,22 +1,25 @@
 //! From settings to the parts of the program. Nothing else in the program knows both.
 
 mod api;
+mod azure;
 mod cluster;
+mod gcs;
 mod identity;
 mod live;
 mod network;
 mod secret;
 mod storage;
+mod swift;
 mod tasks;
 mod tenants;
 
 pub(crate) use api::{Api, ApiHost};
 pub(crate) use cluster::{Kubernetes, Leadership, api_metrics, connect, instance, lease_namespace};
 pub(crate) use identity::Identities;
-pub(crate) use live::{gate_limits, live};
+pub(crate) use live::{gate_limits, immutable_tags, live};
 pub(crate) use network::{bind, serve_settings, tls};
 pub(crate) use secret::secrets;
-pub(crate) use storage::Storage;
+pub(crate) use storage::{Storage, addresses};
 pub(crate) use tasks::{Reload, Tasks};
 
 use crate::settings::Settings;

@@ -3,7 +3,7 @@
 use super::api::Serving;
 use super::network::renew;
 use super::storage::remove_leftovers;
-use super::{Api, ApiHost, Identities, Kubernetes, Leadership, gate_limits, live, secrets};
+use super::{Api, ApiHost, Identities, Kubernetes, Leadership, gate_limits, immutable_tags, live, secrets};
 use crate::logging::Logging;
 use crate::settings::{self, Flags, Probe, Settings};
 use bucket::BucketDriver;
@@ -16,12 +16,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How often files are looked at. Kubernetes exchanges a mounted secret by a link, which only a look at the content sees.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// While the cluster is being read for the first time.
 const STARTING_INTERVAL: Duration = Duration::from_millis(100);
+/// While requests to storage fail at once.
+const OUTAGE_INTERVAL: Duration = Duration::from_millis(500);
 /// With no health check configured.
 const PROBE_DEFAULT: Probe = Probe { interval: Duration::from_secs(10), threshold: 3 };
 
@@ -47,7 +50,8 @@ impl Tasks {
         let leadership = kubernetes
             .as_ref()
             .and_then(|kubernetes| kubernetes.start(&mut tasks, &registry.store, !settings.storage.read_only));
-        tasks.spawn(probe(Arc::clone(registry), kubernetes, settings.health.clone()));
+        let open = bucket.as_ref().map(|bucket| bucket.circuit().changes());
+        tasks.spawn(probe(Arc::clone(registry), kubernetes, open, settings.health.clone()));
         if settings.storage.uploads.purge && !settings.storage.read_only {
             tasks.spawn(expire(Arc::clone(registry), settings.storage.uploads.clone()));
             if let Some(bucket) = bucket.filter(|_| !settings.storage.uploads.dry_run) {
@@ -100,11 +104,29 @@ impl Tasks {
 }
 
 /// Asks storage regularly whether it is there.
-async fn probe(registry: Arc<Registry>, kubernetes: Option<Arc<Kubernetes>>, health: settings::Health) {
+///
+/// `open`: requests to it fail at once, since it does not answer.
+async fn probe(
+    registry: Arc<Registry>,
+    kubernetes: Option<Arc<Kubernetes>>,
+    mut open: Option<watch::Receiver<bool>>,
+    health: settings::Health,
+) {
     let probe = health.storage.unwrap_or(PROBE_DEFAULT);
     let mut failures = 0;
     loop {
-        let storage = match registry.store.probe().await {
+        let was_open = open.as_mut().is_some_and(|open| *open.borrow_and_update());
+        let probed = tokio::select! {
+            probed = registry.store.probe() => probed,
+            // Others have found out meanwhile, this way or that.
+            () = changed(&mut open) => {
+                if open.as_ref().is_some_and(|open| *open.borrow()) {
+                    registry.health.set_problem(Some("storage: the service does not answer".to_owned()));
+                }
+                continue;
+            }
+        };
+        let storage = match probed {
             Ok(()) => {
                 failures = 0;
                 None
@@ -113,17 +135,32 @@ async fn probe(registry: Arc<Registry>, kubernetes: Option<Arc<Kubernetes>>, hea
                 failures += 1;
                 let cause = std::error::Error::source(&error).and_then(std::error::Error::source);
                 let text = cause.map_or_else(|| error.to_string(), ToString::to_string);
-                tracing::error!(failures, error = text, "storage does not answer");
-                (failures >= probe.threshold).then(|| format!("storage: {text}"))
+                if !was_open {
+                    tracing::error!(failures, error = text, "storage does not answer");
+                }
+                (was_open || failures >= probe.threshold).then(|| format!("storage: {text}"))
             }
         };
         let file = health.files.iter().find(|(path, _)| path.exists());
         let file = file.map(|(path, _)| format!("{} exists", path.display()));
         let missing = kubernetes.as_ref().and_then(|kubernetes| kubernetes.missing());
-        let pause = if missing.is_some() { STARTING_INTERVAL.min(probe.interval) } else { probe.interval };
+        let pause = match missing {
+            Some(_) => STARTING_INTERVAL.min(probe.interval),
+            None if was_open => OUTAGE_INTERVAL.min(probe.interval),
+            None => probe.interval,
+        };
         registry.health.set_problem(storage.or(file).or(missing.map(str::to_owned)));
-        tokio::time::sleep(pause).await;
+        drop(tokio::time::timeout(pause, changed(&mut open)).await);
     }
+}
+
+async fn changed(open: &mut Option<watch::Receiver<bool>>) {
+    if let Some(open) = open
+        && open.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Ends uploads that nobody continues.
@@ -165,6 +202,7 @@ impl Reload {
     async fn watch(mut self) {
         let mut seen = self.fingerprint().await;
         let mut told = None;
+        let opened_read_only = self.settings.storage.read_only;
         loop {
             let asked = tokio::select! {
                 _ = self.hangups.recv() => true,
@@ -177,7 +215,7 @@ impl Reload {
             if asked || now != seen {
                 seen = now;
                 // Files are read, perhaps from a network.
-                if let Err(error) = tokio::task::block_in_place(|| self.reload()) {
+                if let Err(error) = tokio::task::block_in_place(|| self.reload(opened_read_only)) {
                     tracing::error!(
                         error = format!("{error:#}"),
                         "the new configuration is not usable, the old one stays"
@@ -203,17 +241,23 @@ impl Reload {
     }
 
     /// Takes over what can be changed while running and tells what cannot.
-    fn reload(&mut self) -> anyhow::Result<()> {
-        let (new, warnings) = settings::load(self.config.as_deref(), std::env::vars(), &self.flags)?;
+    fn reload(&mut self, opened_read_only: bool) -> anyhow::Result<()> {
+        let (mut new, warnings) = settings::load(self.config.as_deref(), crate::environment::variables(), &self.flags)?;
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
+        // What was opened only to be read, and has tasks accordingly, stays so.
+        let stays_read_only = opened_read_only && !new.storage.read_only;
+        new.storage.read_only |= opened_read_only;
         let secrets = secrets(&new, &self.made_up);
         let identity = self.identities.build(&new, &secrets)?;
         let live = live(&new)?;
-        let (applied, restart) = settings::reload_diff(&self.settings, &new);
+        let immutable = immutable_tags(&new)?;
+        let (applied, mut restart) = settings::reload_diff(&self.settings, &new);
+        restart.extend(stays_read_only.then(|| "storage.maintenance.readonly.enabled".to_owned()));
         self.registry.identity.store(Arc::new(identity));
         self.registry.live.store(Arc::new(live));
+        self.registry.store.set_immutable_tags(immutable);
         let (current, previous) = &secrets.uploads;
         self.registry.signer.store(Arc::new(Signer::new(current, previous.as_deref())));
         self.registry.gates.read.reconfigure(gate_limits(new.limits.read));

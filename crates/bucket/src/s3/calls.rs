@@ -1,22 +1,24 @@
-//! Requests that the client library does not know: copies in parts, unfinished uploads.
+//! Requests that the client library does not know: copies in parts, unfinished uploads, deletions with a condition.
 
-use super::xml;
+use crate::answers::whole;
+use crate::attempts::{Failed, attempts};
 use crate::bucket::Unfinished;
-use crate::error::{all_of, one_line};
-use bytes::Bytes;
+use crate::error::{Said, all_of, one_line};
+use crate::xml;
 use futures_util::stream::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpRequestBody};
+use object_store::client::{HttpClient, HttpError, HttpRequestBody};
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-/// Attempts of a request, and the pause after the first; each one is twice as long.
-const ATTEMPTS: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(100);
+/// The name of the store in errors.
+const STORE: &str = "S3";
+/// Longest answer that is read, in bytes: a page of unfinished uploads with long names.
+const ANSWER_MAX: usize = 16 << 20;
 /// Pages of unfinished uploads that are looked at, of a thousand each.
 const PAGES_MAX: usize = 100;
 /// Parts of a copy at most.
@@ -56,7 +58,7 @@ struct Call<'a> {
 }
 
 fn failed(text: String) -> Error {
-    Error::Generic { store: "S3", source: text.into() }
+    Error::Generic { store: STORE, source: text.into() }
 }
 
 fn header(value: &str) -> Result<HeaderValue> {
@@ -79,9 +81,8 @@ impl Calls {
         url
     }
 
-    /// One attempt; the second part tells whether another one may help.
-    async fn attempt(&self, call: &Call<'_>) -> Result<String, (Error, bool)> {
-        let last = |error: Error| (error, false);
+    async fn attempt(&self, call: &Call<'_>) -> Result<String, Failed> {
+        let last = Failed::last;
         let mut request = Request::builder().method(call.method.clone()).uri(self.url(call));
         if let Some(headers) = request.headers_mut() {
             headers.extend(call.headers.clone());
@@ -94,40 +95,34 @@ impl Calls {
         let credential = self.credentials.get_credential().await.map_err(last)?;
         let authorizer = AwsAuthorizer::new(&credential, "s3", &self.region).with_sign_payload(self.sign_content);
         authorizer.try_authorize(&mut request, None).map_err(last)?;
-        let again = |error: object_store::client::HttpError| (failed(all_of(&error)), true);
+        let again = |error: HttpError| Failed::of(&error, failed(all_of(&error)));
         let answer = self.client.execute(request).await.map_err(again)?;
         let status = answer.status();
-        let body: Bytes = answer.into_body().bytes().await.map_err(again)?;
+        let body = whole(STORE, answer.into_body(), ANSWER_MAX).await.map_err(Failed::again)?;
         let text = String::from_utf8_lossy(&body).into_owned();
         // A long copy answers 200 before it knows how it ends.
         if status.is_success() && !text.contains("<Error>") {
             return Ok(text);
         }
         let may_help = status.is_success() || status.is_server_error() || matches!(status.as_u16(), 408 | 429);
-        Err((failed(format!("Server returned non-2xx status code: {status}: {}", one_line(&text))), may_help))
+        let said = Said { status: status.as_u16(), code: "", text: one_line(&text) };
+        Err(Failed { error: said.into_error(STORE), may_help })
     }
 
     async fn send(&self, call: Call<'_>) -> Result<String> {
-        let mut pause = PAUSE;
-        let mut attempt = 1;
-        loop {
-            match self.attempt(&call).await {
-                Ok(text) => return Ok(text),
-                Err((error, may_help)) if !may_help || attempt == ATTEMPTS => return Err(error),
-                Err((error, _)) => tracing::debug!(%error, attempt, "trying again"),
-            }
-            // Different for each request, so that they do not come back together.
-            let jitter = uuid::Uuid::new_v4().as_bytes()[0];
-            tokio::time::sleep(pause + pause * u32::from(jitter) / 256).await;
-            pause *= 2;
-            attempt += 1;
-        }
+        attempts(|| self.attempt(&call)).await
     }
 
     fn source(&self, from: &Path, mut headers: HeaderMap) -> Result<HeaderMap> {
         let source = format!("{}/{}", self.bucket, utf8_percent_encode(from.as_ref(), PATH));
         headers.insert(HeaderName::from_static("x-amz-copy-source"), header(&source)?);
         Ok(headers)
+    }
+
+    /// Removes an object while it is this one.
+    pub(super) async fn delete_same(&self, path: &Path, mark: &str) -> Result<()> {
+        let headers = HeaderMap::from_iter([(http::header::IF_MATCH, header(mark)?)]);
+        self.send(Call { method: Method::DELETE, path: Some(path), query: Vec::new(), headers }).await.map(drop)
     }
 
     /// A copy in one piece.
@@ -191,6 +186,7 @@ fn copy_ranges(size: u64, part: u64) -> Vec<(u64, u64)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     proptest! {
         #[test]

@@ -1,15 +1,16 @@
 //! S3: Amazon's and everybody else's.
 
 mod calls;
+mod dialect;
 mod endpoint;
 mod profile;
 mod settings;
-mod xml;
 
-pub use settings::{S3Settings, Secret};
+pub use settings::S3Settings;
 
 use crate::bucket::{Bucket, Unfinished};
 use crate::budget::Budget;
+use crate::connect::{self, CREDENTIAL_TIME, authorities, named, retries};
 use crate::driver::{BucketDriver, Shared};
 use crate::error::all_of;
 use crate::http::Line;
@@ -20,15 +21,12 @@ use endpoint::Endpoint;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
-use object_store::client::{Certificate, HttpConnector, ReqwestConnector};
+use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMultipartOptions, Result,
-    RetryConfig,
-};
+use object_store::{Attribute, Attributes, ClientOptions, ObjectStore, ObjectStoreExt, PutMultipartOptions, Result};
 use profile::{FileKeys, Profile};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,44 +40,17 @@ const NAMES: Names = Names {
     authority: "storage.s3.cafile",
 };
 
-/// Further attempts of a request that failed, and the time for all of them.
-const RETRIES_MAX: usize = 3;
-const RETRY_TIME: Duration = Duration::from_secs(15);
-/// Time to get a connection.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// Time for an answer of what gives credentials.
-const CREDENTIAL_TIME: Duration = Duration::from_secs(20);
-/// Longest file of authorities that is read, in bytes.
-const CA_FILE_MAX: u64 = 8 << 20;
-
 /// Opens a bucket and checks that it can be used.
 ///
 /// # Errors
 /// One that names the setting to change.
 pub async fn open(settings: S3Settings, read_only: bool, budget: Arc<Budget>) -> Result<BucketDriver, OpenError> {
-    // The client library takes the process's provider; a second one is refused, which is fine.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let names = settings.bucket.clone();
+    let keys = Keys::checked("storage.s3.rootdirectory", &settings.root_directory)?;
     let (bucket, line) = S3::new(&settings)?;
-    let keys = Keys::new(&settings.root_directory);
-    if keys.path("a").is_err() {
-        return Err(OpenError::new("storage.s3.rootdirectory", "not a path that a bucket can hold: correct it", ""));
-    }
     let mut shared = Shared::new(Box::new(bucket), keys, Arc::clone(line.seen()), budget);
     shared.part_bytes = settings.chunk_size;
     shared.read_only = read_only;
-    let failed = |wrote| {
-        let names = names.clone();
-        move |error: storage::Error| diagnose(&NAMES, &names, wrote, &error.source.to_string())
-    };
-    shared.look().await.map_err(failed(false))?;
-    if !read_only {
-        shared.conditions = shared.try_conditions().await.map_err(failed(true))?;
-        if !shared.conditions {
-            tracing::warn!("the service does not keep conditions on writes: use one replica, or another service");
-        }
-    }
-    Ok(BucketDriver::new(shared))
+    shared.open(|wrote, said| diagnose(&NAMES, &settings.bucket, wrote, said)).await
 }
 
 #[derive(Debug)]
@@ -91,12 +62,6 @@ struct S3 {
     signer: AmazonS3,
     calls: Calls,
     class: Option<String>,
-}
-
-fn retries() -> RetryConfig {
-    let backoff =
-        BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(4), base: 2.0 };
-    RetryConfig { backoff, max_retries: RETRIES_MAX, retry_timeout: RETRY_TIME }
 }
 
 fn broken(error: &object_store::Error) -> OpenError {
@@ -112,7 +77,7 @@ impl S3 {
         let endpoint = Endpoint::of(settings, settings.region_endpoint.as_deref()).ok_or_else(unknown)?;
         let options = client_options(settings, &endpoint)?;
         let client = ReqwestConnector::default().connect(&options).map_err(|error| broken(&error))?;
-        let line = Line::new(client);
+        let line = Line::new(client, dialect::S3);
         let credentials = credentials(settings, &endpoint, &options)?;
         let encryption = |builder: AmazonS3Builder| match (settings.encrypt, &settings.key_id) {
             (true, Some(key)) => Ok(builder.with_sse_kms_encryption(key)),
@@ -186,36 +151,12 @@ fn new_object(settings: &S3Settings) -> Result<HeaderMap, OpenError> {
 }
 
 fn client_options(settings: &S3Settings, endpoint: &Endpoint) -> Result<ClientOptions, OpenError> {
-    let mut options = ClientOptions::new()
-        .with_allow_http(true)
-        .with_timeout_disabled()
-        .with_connect_timeout(CONNECT_TIME)
-        .with_http1_only()
+    let options = connect::options()
         .with_allow_invalid_certificates(settings.skip_verify)
         // A container without authorities need not have any when nothing is encrypted.
         .with_no_system_certificates(!endpoint.is_encrypted() && settings.access_key.is_some());
-    let agent = settings.user_agent.as_deref().filter(|agent| !agent.is_empty()).unwrap_or("homeport");
-    let agent = HeaderValue::from_str(agent);
-    let agent = agent.map_err(|_| OpenError::new("storage.s3.useragent", "not a text for a header: correct it", ""))?;
-    options = options.with_user_agent(agent);
-    let Some(file) = &settings.ca_file else { return Ok(options) };
-    let unusable = |cause: &dyn std::fmt::Display| {
-        let remedy = format!("{} has no certificates in PEM: correct it", file.display());
-        OpenError::new(NAMES.authority, remedy, &cause.to_string())
-    };
-    let pem = read_bounded(file).map_err(|error| unusable(&error))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))?;
-    if certificates.is_empty() {
-        return Err(unusable(&"empty"));
-    }
-    Ok(certificates.into_iter().fold(options, ClientOptions::with_root_certificate))
-}
-
-fn read_bounded(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut content = Vec::new();
-    std::fs::File::open(file)?.take(CA_FILE_MAX).read_to_end(&mut content)?;
-    Ok(content)
+    let options = named("storage.s3.useragent", settings.user_agent.as_deref(), options)?;
+    authorities(NAMES.authority, settings.ca_file.as_deref(), options)
 }
 
 /// In this order: keys of the settings, a credentials file, keys of the environment, web identity, the container's and the
@@ -314,6 +255,10 @@ impl Bucket for S3 {
         Box::pin(self.single.delete(path))
     }
 
+    fn delete_same<'a>(&'a self, path: &'a Path, mark: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.calls.delete_same(path, mark))
+    }
+
     fn copy<'a>(&'a self, from: &'a Path, to: &'a Path, size: u64) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             if size <= self.calls.copying.threshold {
@@ -341,8 +286,8 @@ impl Bucket for S3 {
         Box::pin(self.calls.unfinished(prefix))
     }
 
-    fn signed<'a>(&'a self, path: &'a Path, ttl: Duration) -> BoxFuture<'a, Result<String>> {
-        Box::pin(async move { Ok(self.signer.signed_url(Method::GET, path, ttl).await?.to_string()) })
+    fn signed<'a>(&'a self, path: &'a Path, ttl: Duration) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(async move { Ok(Some(self.signer.signed_url(Method::GET, path, ttl).await?.to_string())) })
     }
 
     fn storage_class(&self) -> Option<&str> {

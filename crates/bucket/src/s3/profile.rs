@@ -1,10 +1,9 @@
 //! Credentials files as Amazon's tools have them.
 
+use async_trait::async_trait;
 use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, Result};
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -101,17 +100,12 @@ fn failed(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Err
     object_store::Error::Generic { store: "S3", source }
 }
 
+#[async_trait]
 impl CredentialProvider for FileKeys {
     type Credential = AwsCredential;
 
-    fn get_credential<'life0, 'async_trait>(
-        &'life0 self,
-    ) -> Pin<Box<dyn Future<Output = Result<Arc<AwsCredential>>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(self.get())
+    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
+        self.get().await
     }
 }
 

@@ -1,21 +1,12 @@
 //! Settings of an S3 bucket, as distribution names them.
 
+use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Text that no log shows.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// Everything that can be said of an S3 bucket. Fields have the names of distribution's `storage.s3`, written in words.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct S3Settings {
     /// `bucket`.
     pub bucket: String,
@@ -65,6 +56,12 @@ pub struct S3Settings {
     pub multipart_copy_max_concurrency: usize,
     /// The environment variables that begin with `AWS_`: web identity, container and instance roles, region.
     pub environment: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for S3Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Settings").field("bucket", &self.bucket).finish_non_exhaustive()
+    }
 }
 
 impl S3Settings {

@@ -1,9 +1,13 @@
-//! The driver on real servers.
+//! The driver on real servers, each in a folder of its own.
 #![expect(clippy::unwrap_used, reason = "assertions")]
 
-mod faults;
-mod large;
-mod mistakes;
+mod alike;
+mod azure;
+mod between;
+mod ceph;
+mod content;
+mod gcs;
 mod proxy;
-mod server;
-mod small;
+mod s3;
+mod swift;
+mod wire;

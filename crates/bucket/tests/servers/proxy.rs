@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 /// Faults still to come.
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Faults {
     pub(crate) down: AtomicI64,
     /// So many requests are answered with 503 and the line is closed.
     pub(crate) busy: AtomicUsize,
+    /// What would write is refused: the bucket is full.
+    pub(crate) full: AtomicBool,
     /// So many faults have happened.
     pub(crate) done: AtomicUsize,
 }
@@ -56,6 +58,18 @@ fn forward(mut from: TcpStream, mut to: TcpStream, faults: &Faults, up: bool) {
                 "HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{document}",
                 document.len()
             );
+            drop(from.write_all(answer.as_bytes()));
+            break;
+        }
+        if up
+            && faults.full.load(Ordering::SeqCst)
+            && [&b"PUT "[..], b"POST"].iter().any(|method| buffer.starts_with(method))
+        {
+            // As radosgw says it.
+            let document = "<Error><Code>QuotaExceeded</Code></Error>";
+            let length = document.len();
+            let answer =
+                format!("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{document}");
             drop(from.write_all(answer.as_bytes()));
             break;
         }

@@ -9,8 +9,8 @@ mod share;
 mod standing;
 
 pub(crate) use note::{Noting, ToEnd};
-pub(crate) use share::Sharing;
-pub(crate) use standing::Standing;
+pub(crate) use share::{LOOK_LIFE, LOOKS_APART_MAX, Sharing};
+pub(crate) use standing::{Standing, UnderWay};
 
 use crate::TagState;
 use std::collections::VecDeque;

@@ -13,16 +13,17 @@ pub(crate) struct Noting {
     hub: Arc<Changes>,
     changes: Vec<Change>,
     /// Given back after the changes are noted.
-    _under_way: Option<UnderWay>,
+    under_way: Arc<UnderWay>,
 }
 
 impl Noting {
-    pub(crate) fn new(hub: &Arc<Changes>, changes: Vec<Change>, under_way: Option<UnderWay>) -> Self {
-        Self { hub: Arc::clone(hub), changes, _under_way: under_way }
+    pub(crate) fn new(hub: &Arc<Changes>, changes: Vec<Change>, under_way: Arc<UnderWay>) -> Self {
+        Self { hub: Arc::clone(hub), changes, under_way }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+    /// Where the changes are.
+    pub(crate) fn under_way(&self) -> &Arc<UnderWay> {
+        &self.under_way
     }
 }
 
@@ -107,7 +108,10 @@ mod tests {
     #[test]
     fn without_a_runtime_it_is_noted_all_the_same() {
         let hub = Changes::new();
-        let noting = Noting::new(&hub, vec![Change::Unknown], None);
+        let namespace = crate::Namespace::parse("a").unwrap();
+        let standing = Arc::<crate::changes::Standing>::default();
+        let under_way = futures_util::FutureExt::now_or_never(standing.begin(namespace)).unwrap();
+        let noting = Noting::new(&hub, vec![Change::Unknown], Arc::new(under_way));
         let mut future = ToEnd::new(async move {
             std::future::pending::<()>().await;
             drop(noting);

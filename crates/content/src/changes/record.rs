@@ -11,14 +11,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use storage::INLINE_MAX;
 
 const VERSION: u32 = 1;
-/// What is beside the changes fits into the rest of [`INLINE_MAX`].
-const CHANGES_BYTES_MAX: usize = INLINE_MAX - 1024;
+/// Changes and names of namespaces together; what is beside them fits into the rest of [`INLINE_MAX`].
+const BYTES_MAX: usize = INLINE_MAX - 1024;
+/// So many namespaces are named. Where more are changed, any may be.
+const CHANGING_MAX: usize = 256;
 
 /// A record as it was read.
 #[derive(Debug)]
 pub(super) struct Record {
     /// Nothing will follow.
     pub(super) closed: bool,
+    /// The namespaces in which something changes, or did a moment ago. `None`: it may be any.
+    pub(super) changing: Option<Vec<Box<str>>>,
     /// Number of the first change.
     pub(super) first: u64,
     /// Changes with the time at which their process has noted them, in microseconds since 1970.
@@ -31,6 +35,8 @@ struct Text<E> {
     /// Grows with every record, so that each differs from the last one.
     beat: u64,
     closed: bool,
+    #[serde(default)]
+    changing: Option<Vec<Box<str>>>,
     /// Number of the change that comes next.
     next: u64,
     changes: Vec<E>,
@@ -53,20 +59,21 @@ enum What {
 
 impl Record {
     /// The record of a process that has made `count` changes, of which `own` are the last ones. As many as fit are in it.
-    pub(super) fn encode(beat: u64, closed: bool, count: u64, own: &[Arc<Noted>]) -> Bytes {
+    pub(super) fn encode(beat: u64, closed: bool, changing: &[Box<str>], count: u64, own: &[Arc<Noted>]) -> Bytes {
+        let changing = (changing.len() <= CHANGING_MAX).then(|| changing.to_vec());
+        let mut bytes: usize = changing.iter().flatten().map(|name| name.len() + 3).sum();
         let mut changes: Vec<Box<RawValue>> = Vec::with_capacity(own.len());
-        let mut bytes = 0;
         for noted in own.iter().rev() {
             let entry = Entry { at: noted.at, change: What::of(&noted.change) };
             let Ok(text) = to_raw_value(&entry) else { break };
             bytes += text.get().len() + 1;
-            if bytes > CHANGES_BYTES_MAX {
+            if bytes > BYTES_MAX {
                 break;
             }
             changes.push(text);
         }
         changes.reverse();
-        let text = Text { version: VERSION, beat, closed, next: count, changes };
+        let text = Text { version: VERSION, beat, closed, changing, next: count, changes };
         // Strings and numbers always have a JSON form.
         serde_json::to_vec(&text).unwrap_or_default().into()
     }
@@ -77,7 +84,8 @@ impl Record {
         let first = text.next.checked_sub(text.changes.len() as u64)?;
         let changes: Option<Vec<_>> =
             text.changes.into_iter().map(|entry| Some((entry.at, entry.change.check()?))).collect();
-        (text.version == VERSION).then_some(Self { closed: text.closed, first, changes: changes? })
+        let Text { closed, changing, .. } = text;
+        (text.version == VERSION).then_some(Self { closed, changing, first, changes: changes? })
     }
 }
 
@@ -141,11 +149,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_told_is_understood(changes in proptest::collection::vec(change(), 0..20), before in 0u64..5, closed: bool) {
+        fn what_is_told_is_understood(
+            changes in proptest::collection::vec(change(), 0..20),
+            changing in proptest::collection::vec("[a-z]{1,63}", 0..300),
+            before in 0u64..5,
+            closed: bool,
+        ) {
+            let changing: Vec<Box<str>> = changing.into_iter().map(Into::into).collect();
             let own: Vec<_> =
                 changes.iter().zip(7..).map(|(change, at)| Arc::new(Noted { at, change: change.clone() })).collect();
-            let record = Record::decode(&Record::encode(1, closed, before + own.len() as u64, &own)).unwrap();
+            let count = before + own.len() as u64;
+            let record = Record::decode(&Record::encode(1, closed, &changing, count, &own)).unwrap();
             prop_assert_eq!((record.closed, record.first), (closed, before));
+            prop_assert_eq!(record.changing, Some(changing).filter(|changing| changing.len() <= CHANGING_MAX));
             let expected: Vec<_> = (7..).zip(changes).collect();
             prop_assert_eq!(record.changes, expected);
         }
@@ -165,9 +181,11 @@ mod tests {
             was,
         };
         let own: Vec<_> = (0..512).map(|at| Arc::new(Noted { at, change: long(at) })).collect();
-        let bytes = Record::encode(u64::MAX, false, 10_000, &own);
+        let names: Vec<Box<str>> = (0..CHANGING_MAX).map(|number| format!("{number:0>255}").into()).collect();
+        let bytes = Record::encode(u64::MAX, false, &names, 10_000, &own);
         assert!(bytes.len() <= INLINE_MAX);
         let record = Record::decode(&bytes).unwrap();
+        assert_eq!(record.changing, Some(names));
         assert!(record.changes.len() > 100 && record.changes.len() < 512);
         assert_eq!(record.first + record.changes.len() as u64, 10_000);
         assert_eq!(record.changes.last(), Some(&(511, long(511))));

@@ -106,6 +106,22 @@ async fn a_namespace_is_noted_once() {
     assert_eq!(follower.next(), [Change::Namespace { namespace: "team".into() }]);
 }
 
+/// As Kubernetes ends a namespace: each tag first.
+#[tokio::test]
+async fn a_namespace_without_tags_is_no_news() {
+    let store = with_blob(MemoryDriver::default()).await;
+    let team = Namespace::parse("team").unwrap();
+    store.claim_namespace(team, "u1").await.unwrap();
+    for repo in [repo(), other()] {
+        push_manifest_to(&store, repo, &image(0), None, &["v1"]).await.unwrap();
+        store.tag_delete(repo, tag("v1"), None).await.unwrap();
+    }
+    let mut follower = Follower::new(&store);
+    store.delete_namespace(team, "u1", None).await.unwrap();
+    assert_eq!(follower.next(), []);
+    assert!(store.repositories(team, "", 10).await.unwrap().names.is_empty());
+}
+
 /// Every tag of the repository with what it is.
 async fn tags(driver: &MemoryDriver) -> BTreeMap<String, Digest> {
     let store = open(driver.clone());

@@ -6,6 +6,7 @@ use content::{Error, Result, Store, Ticket};
 use oci::{Algorithm, Digest, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+use storage::Driver;
 use storage::memory::MemoryDriver;
 use storage::testing::CutDriver;
 
@@ -15,19 +16,34 @@ const CHANGES_MAX: usize = 60;
 /// Cuts `operation` at each change. Whatever is then visible must be as before or as afterwards, and the operation, repeated
 /// on a fresh store, must end as if nothing had been.
 async fn cut_everywhere(before: impl AsyncFn(&Arc<Store>), operation: impl AsyncFn(&Arc<Store>) -> Result<()>) {
+    for remote in [false, true] {
+        cut_each(remote, &before, &operation).await;
+    }
+}
+
+/// A store of another process, on files or on a service.
+fn fresh(driver: &MemoryDriver, remote: bool) -> Arc<Store> {
+    open(Troubled::one_by_one(Arc::new(driver.clone())).remote(remote))
+}
+
+async fn cut_each(
+    remote: bool,
+    before: &impl AsyncFn(&Arc<Store>),
+    operation: &impl AsyncFn(&Arc<Store>) -> Result<()>,
+) {
     let old = MemoryDriver::default();
-    before(&open(old.clone())).await;
+    before(&fresh(&old, remote)).await;
     let old = look(&old).await;
     let done = MemoryDriver::default();
-    before(&open(done.clone())).await;
-    operation(&open(done.clone())).await.unwrap();
+    before(&fresh(&done, remote)).await;
+    operation(&fresh(&done, remote)).await.unwrap();
     let new = look(&done).await;
     assert_ne!(old, new, "the operation changes nothing");
     for changes in 0..CHANGES_MAX {
         let driver = MemoryDriver::default();
-        before(&open(driver.clone())).await;
+        before(&fresh(&driver, remote)).await;
         let cut = Arc::new(CutDriver::new(driver.clone(), changes));
-        let result = operation(&open(Troubled::one_by_one(Arc::clone(&cut)))).await;
+        let result = operation(&open(Troubled::one_by_one(Arc::clone(&cut)).remote(remote))).await;
         if !cut.is_dead() {
             result.unwrap();
             assert!(changes > 0, "the operation made no change");
@@ -36,7 +52,7 @@ async fn cut_everywhere(before: impl AsyncFn(&Arc<Store>), operation: impl Async
         }
         assert!(result.is_err(), "acknowledged although change {changes} was cut off");
         between(&look(&driver).await, &old, &new, changes);
-        match operation(&open(driver.clone())).await {
+        match operation(&fresh(&driver, remote)).await {
             // What is to be removed may be gone already.
             Ok(()) | Err(Error::ManifestUnknown | Error::BlobUnknown | Error::UploadUnknown) => {}
             Err(error) => panic!("cut at change {changes}, repeated: {error}"),
@@ -110,6 +126,8 @@ struct Chunks<'a> {
     content: &'a [u8],
     ends: &'a [usize],
     acknowledged: Option<Ticket>,
+    /// Sends no chunk that could not be the whole.
+    whole: bool,
 }
 
 impl Chunks<'_> {
@@ -143,7 +161,7 @@ impl Chunks<'_> {
                 return Ok(());
             };
             upload.write(&self.content[start..end]).await?;
-            ticket = upload.suspend().await?;
+            ticket = if self.whole { upload.suspend_whole().await? } else { upload.suspend().await? };
             self.acknowledged = Some(ticket.clone());
         }
     }
@@ -151,29 +169,101 @@ impl Chunks<'_> {
 
 #[tokio::test]
 async fn chunks_go_on_where_they_were_acknowledged() {
-    let content = bytes(1, 1_400_000);
-    for ends in [&[1_400_000][..], &[50_000, 150_000, 1_400_000], &[400_000, 400_001, 1_400_000]] {
-        for changes in 0..CHANGES_MAX {
-            let driver = MemoryDriver::default();
-            let cut = Arc::new(CutDriver::new(driver.clone(), changes));
-            let store = open(Troubled::one_by_one(Arc::clone(&cut)));
-            let mut client = Chunks { content: &content, ends, acknowledged: None };
-            let sent = client.send(&store).await;
-            assert_eq!(sent.is_err(), cut.is_dead());
-            if sent.is_err() {
-                look(&driver).await;
-                client.send(&open(driver.clone())).await.unwrap_or_else(|error| panic!("cut at {changes}: {error}"));
-            }
-            assert_eq!(look(&driver).await.len(), 1);
-            let store = open(driver.clone());
-            // Nothing is left that would not end by itself.
-            store.expire_uploads(Duration::ZERO, false).await.unwrap();
-            if sent.is_ok() {
-                assert!(driver.keys().iter().all(|key| key.starts_with("docker/")), "{:?}", driver.keys());
-                break;
-            }
+    for (remote, whole) in [(false, false), (false, true), (true, false), (true, true)] {
+        for ends in [&[1_400_000][..], &[50_000], &[50_000, 150_000, 1_400_000], &[400_000, 400_001, 1_400_000]] {
+            chunks_go_on(remote, whole, ends).await;
         }
     }
+}
+
+async fn chunks_go_on(remote: bool, whole: bool, ends: &[usize]) {
+    let content = bytes(1, ends[ends.len() - 1]);
+    for changes in 0..CHANGES_MAX {
+        let driver = MemoryDriver::default();
+        let cut = Arc::new(CutDriver::new(driver.clone(), changes));
+        let store = open(Troubled::one_by_one(Arc::clone(&cut)).remote(remote));
+        let mut client = Chunks { content: &content, ends, acknowledged: None, whole };
+        let sent = client.send(&store).await;
+        assert_eq!(sent.is_err(), cut.is_dead());
+        if sent.is_err() {
+            look(&driver).await;
+            let again = client.send(&fresh(&driver, remote)).await;
+            again.unwrap_or_else(|error| panic!("cut at {changes}: {error}"));
+        }
+        assert_eq!(look(&driver).await.len(), 1);
+        // Nothing is left that would not end by itself.
+        open(driver.clone()).expire_uploads(Duration::ZERO, false).await.unwrap();
+        if sent.is_ok() {
+            assert!(driver.keys().iter().all(|key| key.starts_with("docker/")), "{:?}", driver.keys());
+            // The bytes and the link.
+            assert!(!(remote && whole && ends == [50_000]) || changes == 2, "{changes} changes");
+            break;
+        }
+    }
+}
+
+/// Replicas that know nothing of each other: what one has stored whole, another one goes on with.
+#[tokio::test]
+async fn a_whole_that_is_none_goes_on_elsewhere() {
+    let driver = MemoryDriver::default();
+    let store = || fresh(&driver, true);
+    let content = bytes(1, 300_000);
+    let digest = Digest::sha256(&content);
+    let begun = store().upload_begin(repo(), Algorithm::Sha256, None);
+    let mut upload = store().upload_open(repo(), begun.id, Some(&begun), None).await.unwrap();
+    upload.write(&content[..200_000]).await.unwrap();
+    let first = upload.suspend_whole().await.unwrap();
+    assert_eq!((first.offset, first.stored), (200_000, Some(Digest::sha256(&content[..200_000]))));
+    assert_eq!(store().upload_status(repo(), first.id, Some(&first)).await.unwrap(), first);
+    assert!(look(&driver).await.is_empty(), "nobody has it without a link");
+
+    let wrong = store().upload_open(repo(), first.id, Some(&first), None).await.unwrap().commit(repo(), digest).await;
+    assert!(matches!(wrong, Err(Error::DigestMismatch { .. })));
+    let mut upload = store().upload_open(repo(), first.id, Some(&first), None).await.unwrap();
+    upload.write(&content[200_000..]).await.unwrap();
+    let second = upload.suspend_whole().await.unwrap();
+    assert_eq!((second.offset, second.stored), (300_000, None));
+    // An old ticket does not change what has been recorded since.
+    for old in [&begun, &first] {
+        let mut upload = store().upload_open(repo(), old.id, Some(old), None).await.unwrap();
+        upload.write(b"other").await.unwrap();
+        assert!(matches!(upload.suspend().await, Err(Error::OutOfOrder { offset: 300_000 })));
+    }
+    let upload = store().upload_open(repo(), second.id, Some(&second), None).await.unwrap();
+    upload.commit(repo(), digest).await.unwrap();
+    assert_eq!(look(&driver).await.len(), 1);
+
+    // Its other name, and bytes that are gone.
+    let upload = store().upload_open(repo(), first.id, Some(&first), None).await.unwrap();
+    let long = Hasher::digest(Algorithm::Sha512, &content[..200_000]);
+    upload.commit(repo(), long).await.unwrap();
+    assert_eq!(look(&driver).await.len(), 3);
+    let data =
+        driver.keys().into_iter().find(|key| key.ends_with(&format!("{}/data", first.stored.unwrap().hex().as_str())));
+    driver.apply(storage::Batch::new().delete(data.unwrap())).await.unwrap();
+    let upload = store().upload_open(repo(), first.id, Some(&first), None).await.unwrap();
+    let gone = upload.commit(repo(), first.stored.unwrap()).await;
+    assert!(matches!(gone, Err(Error::UploadUnknown)), "{gone:?}");
+}
+
+/// A chunk that comes twice, to the process that has taken it.
+#[tokio::test]
+async fn a_chunk_is_taken_once() {
+    let driver = MemoryDriver::default();
+    let store = fresh(&driver, true);
+    let ticket = store.upload_begin(repo(), Algorithm::Sha256, None);
+    let mut upload = store.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
+    upload.write(&bytes(1, 1000)).await.unwrap();
+    let whole = upload.suspend_whole().await.unwrap();
+    let again = store.upload_open(repo(), ticket.id, Some(&ticket), None).await.map(drop);
+    assert!(matches!(again, Err(Error::OutOfOrder { offset: 1000 })));
+    assert_eq!(store.upload_status(repo(), ticket.id, None).await.unwrap(), whole);
+    // A chunk without bytes changes nothing.
+    let same = store.upload_open(repo(), ticket.id, Some(&whole), None).await.unwrap().suspend().await.unwrap();
+    assert_eq!(same, whole);
+    store.upload_cancel(repo(), ticket.id, Some(&whole)).await.unwrap();
+    let ended = store.upload_open(repo(), ticket.id, Some(&whole), None).await.map(drop);
+    assert!(matches!(ended, Err(Error::UploadUnknown)));
 }
 
 #[tokio::test]
@@ -261,4 +351,18 @@ async fn a_manifest_is_removed_by_its_other_name() {
     let store = open(driver.clone());
     before(&store).await;
     assert_eq!(store.manifest_delete(repo(), long).await.unwrap(), ["latest", "long", "v1"]);
+}
+
+#[tokio::test]
+async fn immutable_tags_are_pushed() {
+    let before = async |store: &Arc<Store>| {
+        push_blob(store, repo(), &bytes(0, 10)).await.unwrap();
+        push_manifest(store, &manifest(&bytes(0, 10), None, 1), None, &["latest"]).await.unwrap();
+    };
+    let image = manifest(&bytes(0, 10), None, 2);
+    let push = async |store: &Arc<Store>| {
+        store.set_immutable_tags(content::ImmutableTags::parse(&["v*"]).unwrap());
+        push_manifest(store, &image, None, &["latest", "v1", "v2"]).await.map(drop)
+    };
+    cut_everywhere(before, push).await;
 }

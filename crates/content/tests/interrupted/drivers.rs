@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 use storage::{Batch, Driver, Error, ErrorKind, Eventually, ListPage, Object, Result, Stat, Task, Writer};
 use tokio::sync::Semaphore;
@@ -11,6 +11,10 @@ use tokio::sync::Semaphore;
 pub(crate) struct Troubled<D> {
     inner: Arc<D>,
     one_by_one: bool,
+    remote: bool,
+    shared: bool,
+    /// Somebody else has written everything.
+    foreign: bool,
     random: Option<Random>,
     switch: Arc<Switch>,
 }
@@ -21,11 +25,18 @@ pub(crate) struct Switch {
     pub(crate) is_out: AtomicBool,
     /// Who has this keeps all other changes from being applied.
     pub(crate) hold: Arc<Semaphore>,
+    /// Who has this keeps records of changes from being looked for and written.
+    pub(crate) hold_records: Arc<Semaphore>,
+    /// Who has this keeps back what lists have found.
+    pub(crate) hold_lists: Arc<Semaphore>,
+    /// Lists so far, those of records left out.
+    pub(crate) lists: AtomicUsize,
 }
 
 impl Default for Switch {
     fn default() -> Self {
-        Self { is_out: AtomicBool::new(false), hold: Arc::new(Semaphore::new(1)) }
+        let [hold, hold_records, hold_lists] = [(); 3].map(|()| Arc::new(Semaphore::new(1)));
+        Self { is_out: AtomicBool::new(false), hold, hold_records, hold_lists, lists: AtomicUsize::new(0) }
     }
 }
 
@@ -35,6 +46,8 @@ impl Switch {
             drop(self.hold.acquire().await);
         } else if self.is_out.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable, "reach", key, "an outage"));
+        } else {
+            drop(self.hold_records.acquire().await);
         }
         Ok(())
     }
@@ -43,18 +56,54 @@ impl Switch {
 impl<D> Troubled<D> {
     /// Does what is switched.
     pub(crate) fn switched(inner: Arc<D>, switch: &Arc<Switch>) -> Self {
-        Self { inner, one_by_one: false, random: None, switch: Arc::clone(switch) }
+        Self {
+            inner,
+            one_by_one: false,
+            remote: false,
+            shared: false,
+            foreign: false,
+            random: None,
+            switch: Arc::clone(switch),
+        }
+    }
+
+    pub(crate) fn untouched(inner: Arc<D>) -> Self {
+        Self::switched(inner, &Arc::default())
     }
 
     /// Hands on the changes of a batch one by one. A part of a batch is always a beginning of it; with a driver below that
     /// can be cut, every beginning is met.
     pub(crate) fn one_by_one(inner: Arc<D>) -> Self {
-        Self { inner, one_by_one: true, random: None, switch: Arc::default() }
+        Self { one_by_one: true, ..Self::untouched(inner) }
+    }
+
+    /// Says that it is a service, or not.
+    pub(crate) fn remote(mut self, remote: bool) -> Self {
+        self.remote = remote;
+        self
+    }
+
+    /// Says that it is a service that others change, too.
+    pub(crate) fn shared(mut self) -> Self {
+        (self.remote, self.shared) = (true, true);
+        self
+    }
+
+    /// Says that somebody else has written everything.
+    pub(crate) fn foreign(mut self) -> Self {
+        self.foreign = true;
+        self
     }
 
     /// Lets others run before and after each call, as chance has it.
     pub(crate) fn yielding(inner: Arc<D>, seed: u64) -> Self {
-        Self { inner, one_by_one: false, random: Some(Random::new(seed)), switch: Arc::default() }
+        Self { random: Some(Random::new(seed)), ..Self::untouched(inner) }
+    }
+
+    /// Like [`Self::one_by_one`], and lets others run between the changes as well.
+    pub(crate) fn in_steps(mut self) -> Self {
+        self.one_by_one = true;
+        self
     }
 
     async fn pause(&self) {
@@ -82,8 +131,11 @@ impl<D: Driver> Driver for Troubled<D> {
     fn read<'a>(&'a self, key: &'a str, max: usize) -> Eventually<'a, Result<(Stat, Bytes)>> {
         Eventually::pending(async move {
             self.pause().await;
-            let answer = self.inner.read(key, max).await;
+            let mut answer = self.inner.read(key, max).await;
             self.pause().await;
+            if let Ok((stat, _)) = &mut answer {
+                stat.own &= !self.foreign;
+            }
             answer
         })
     }
@@ -107,10 +159,15 @@ impl<D: Driver> Driver for Troubled<D> {
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Eventually<'a, Result<ListPage>> {
         Eventually::pending(async move {
             self.pause().await;
-            if prefix == "homeport/v1/changes" {
+            let of_records = prefix == "homeport/v1/changes";
+            if of_records {
                 self.switch.pass(prefix).await?;
             }
             let answer = self.inner.list(prefix, after, limit).await;
+            if !of_records {
+                self.switch.lists.fetch_add(1, Ordering::SeqCst);
+                drop(self.switch.hold_lists.acquire().await);
+            }
             self.pause().await;
             answer
         })
@@ -123,8 +180,13 @@ impl<D: Driver> Driver for Troubled<D> {
                 self.switch.pass(op.key()).await?;
             }
             if self.one_by_one {
-                for op in batch.ops {
-                    self.inner.apply(Batch { ops: vec![op], locks: batch.locks.clone() }).await?;
+                let locks = batch.locks.clone();
+                for step in batch.steps() {
+                    // Of what may go at once, what is last in the batch comes first: no order is to be relied on.
+                    for op in step.into_iter().rev() {
+                        self.pause().await;
+                        self.inner.apply(Batch { ops: vec![op], locks: locks.clone(), ..Batch::default() }).await?;
+                    }
                 }
             } else {
                 self.inner.apply(batch).await?;
@@ -147,11 +209,11 @@ impl<D: Driver> Driver for Troubled<D> {
     }
 
     fn is_remote(&self) -> bool {
-        self.inner.is_remote()
+        self.remote || self.inner.is_remote()
     }
 
     fn is_shared(&self) -> bool {
-        self.inner.is_shared()
+        self.shared || self.inner.is_shared()
     }
 
     fn probe(&self) -> Task<'_, ()> {

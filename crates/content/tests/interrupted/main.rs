@@ -5,9 +5,13 @@
 mod changes;
 mod cut;
 mod drivers;
+mod ended;
+mod immutable;
+mod lists;
 mod model;
 mod races;
 mod removal;
 mod shared;
 mod tags;
+mod whole;
 mod world;

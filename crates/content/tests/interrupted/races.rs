@@ -112,3 +112,28 @@ async fn on_files() {
         driver.close().await.unwrap();
     }
 }
+
+/// A tag that always is something is found, also when it moves and what it was is removed.
+#[tokio::test]
+async fn a_tag_that_moves_is_found() {
+    for seed in 0..1000 {
+        let driver = Arc::new(MemoryDriver::default());
+        let (pusher, puller) = (
+            open(Troubled::yielding(Arc::clone(&driver), seed)),
+            open(Troubled::yielding(Arc::clone(&driver), seed + 1000).remote(seed % 2 == 0)),
+        );
+        push_blob(&pusher, repo(), &bytes(0, 10)).await.unwrap();
+        push_manifest(&pusher, &image(0), None, &["v1"]).await.unwrap();
+        let moving = async {
+            push_manifest(&pusher, &image(1), None, &["v1"]).await.unwrap();
+            pusher.manifest_delete(repo(), Digest::sha256(&image(0))).await.unwrap();
+        };
+        let pulling = async {
+            for _ in 0..10 {
+                let found = puller.manifest(repo(), Reference::Tag(tag("v1"))).await;
+                found.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            }
+        };
+        tokio::join!(moving, pulling);
+    }
+}

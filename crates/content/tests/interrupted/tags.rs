@@ -4,8 +4,9 @@ use crate::changes::image;
 use crate::drivers::Troubled;
 use crate::world::{bytes, manifest, open, other, push_blob, push_manifest, repo, tag};
 use content::{Change, Error, Settings, Store, TagState};
-use oci::Digest;
+use oci::{Digest, Page, Reference};
 use std::sync::Arc;
+use std::time::Duration;
 use storage::fs::{FsDriver, FsOptions};
 use storage::memory::MemoryDriver;
 use storage::{Batch, Driver};
@@ -57,6 +58,69 @@ async fn a_tag_has_its_age_until_it_is_removed() {
     let [first, _second] = [on_files(&folder), on_files(&folder)];
     ages(&Store::new(Arc::clone(&first) as Arc<dyn Driver>, Settings::default())).await;
     assert!(first.is_shared());
+}
+
+/// A push of another process has met the deletion, and writes the history of the tag when the tag is gone.
+#[tokio::test(start_paused = true)]
+async fn history_without_its_tag_goes() {
+    let driver = Arc::new(MemoryDriver::default());
+    let store = Store::new(Arc::new(Troubled::untouched(Arc::clone(&driver)).shared()), Settings::default());
+    push_blob(&store, repo(), &bytes(0, 10)).await.unwrap();
+    let late = async || {
+        let digest = Digest::sha256(&image(0));
+        let key = format!("{TAG}/index/sha256/{}/link", digest.hex().as_str());
+        driver.apply(Batch::new().put(key, digest.to_string())).await.unwrap();
+    };
+    let is_listed = async || {
+        let page = Page { limit: 10, last: None, explicit: false };
+        store.tags(repo(), &page).await.unwrap().iter().len() == 1
+    };
+    for pause in [0, 4] {
+        push(&store, 0).await;
+        store.tag_delete(repo(), tag("v1"), None).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        late().await;
+        assert!(is_listed().await);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(!is_listed().await, "after {pause} s");
+    }
+    // Pushed again meanwhile: then it stays.
+    push(&store, 0).await;
+    store.tag_delete(repo(), tag("v1"), None).await.unwrap();
+    push(&store, 0).await;
+    let before = state(&store).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(state(&store).await, before);
+    // Whoever deletes what is listed and is not there gets rid of it.
+    store.tag_delete(repo(), tag("v1"), None).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    late().await;
+    assert!(matches!(store.tag_delete(repo(), tag("v1"), None).await, Err(Error::ManifestUnknown)));
+    assert!(!is_listed().await);
+}
+
+/// Old registries remove a manifest and leave its tags.
+#[tokio::test]
+async fn a_tag_of_others_is_nothing_without_its_manifest() {
+    for foreign in [false, true] {
+        let driver = Arc::new(MemoryDriver::default());
+        let troubled = Troubled::untouched(Arc::clone(&driver)).remote(true);
+        let troubled = if foreign { troubled.foreign() } else { troubled };
+        let store = Store::new(Arc::new(troubled), Settings::default());
+        push_blob(&store, repo(), &bytes(0, 10)).await.unwrap();
+        let digest = push_manifest(&store, &image(0), None, &["v1"]).await.unwrap();
+        let by_tag = Reference::Tag(tag("v1"));
+        assert_eq!(store.manifest(repo(), by_tag).await.unwrap().0, digest);
+        let link = content::layout::revision_link(repo(), &digest);
+        driver.apply(Batch::new().delete(link)).await.unwrap();
+        let fresh = Troubled::untouched(driver).remote(true);
+        let fresh = Store::new(Arc::new(if foreign { fresh.foreign() } else { fresh }), Settings::default());
+        match fresh.manifest(repo(), by_tag).await {
+            Err(Error::ManifestUnknown) => assert!(foreign),
+            // Ours go before their manifest does, so nobody has removed it.
+            found => assert_eq!((found.unwrap().0, foreign), (digest, false)),
+        }
+    }
 }
 
 /// Registries that share the tree write the links one after the other, and not all keep a history.

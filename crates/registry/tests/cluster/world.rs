@@ -78,7 +78,7 @@ impl World {
 
     /// On a driver that stands in front of the one in memory.
     pub(crate) async fn on(redirect: bool, front: impl FnOnce(MemoryDriver) -> Arc<dyn Driver>) -> Self {
-        Self::build(false, Live { redirect, ..live() }, front).await
+        Self::build(false, Live { redirects: redirects(redirect), ..live() }, front).await
     }
 
     async fn build(catalog_filtered: bool, live: Live, front: impl FnOnce(MemoryDriver) -> Arc<dyn Driver>) -> Self {
@@ -254,6 +254,11 @@ pub(crate) fn manifest() -> String {
     .to_string()
 }
 
+fn redirects(enabled: bool) -> registry::Redirects {
+    let life = content::AddressLife { least: Duration::from_secs(1200), most: Duration::from_secs(7200) };
+    registry::Redirects { enabled, networks: Vec::new(), except: Vec::new(), life }
+}
+
 fn live() -> Live {
     Live {
         read_only: false,
@@ -269,7 +274,7 @@ fn live() -> Live {
         blobs_required: true,
         url_allowed: Box::new(|_| true),
         upload_bytes_max: None,
-        redirect: false,
+        redirects: redirects(false),
         body_idle: Duration::from_secs(10),
         metrics: MetricsAccess::Open,
         metrics_secret: None,

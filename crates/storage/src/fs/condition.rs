@@ -28,7 +28,7 @@ pub(super) fn resolve(disk: &Disk, batch: Batch) -> Result<Batch, (String, io::E
             other => ops.push(other),
         }
     }
-    Ok(Batch { ops, locks: batch.locks })
+    Ok(Batch { ops, locks: batch.locks, at_once: Vec::new(), soon: None })
 }
 
 /// What `key` holds after `ops`.

@@ -14,6 +14,10 @@ use std::time::SystemTime;
 /// Temporary names live here; what a dead process left is removed at the next start.
 pub(super) const TEMP: &str = "homeport/v1/tmp";
 
+/// Directories may be removed or replaced by somebody else while we work below them; more than a few times in a row they are
+/// not.
+pub(super) const TRIES: usize = 4;
+
 /// What was done to the disk, in the order in which it was done. Paths are relative to the root.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the variants are the names of the system calls")]
@@ -134,11 +138,16 @@ impl Disk {
         Ok(())
     }
 
+    /// Makes the directory and all above it.
     pub(super) fn make_dirs(&self, path: &str) -> io::Result<()> {
+        retry_missing(|| self.make_missing_dirs(path))
+    }
+
+    fn make_missing_dirs(&self, path: &str) -> io::Result<()> {
         if path.is_empty() || self.stat(path).is_ok() {
             return Ok(());
         }
-        self.make_dirs(parent(path))?;
+        self.make_missing_dirs(parent(path))?;
         match self.make_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
@@ -302,6 +311,18 @@ impl Disk {
             observer.record(event());
         }
     }
+}
+
+/// Does again what finds a directory gone that was there a moment before: somebody has removed it, or has moved a full one
+/// over it while it was empty.
+pub(super) fn retry_missing<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..TRIES {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    work()
 }
 
 /// The part before the last slash; empty at the root.

@@ -5,26 +5,30 @@ use super::disk::Disk;
 use super::list::read_names;
 use super::read::{stat, stat_of};
 use crate::{Error, Result};
-use rustix::fs::{self as sys, OFlags};
+use rustix::fs::{self as sys, AtFlags, OFlags};
 use std::time::SystemTime;
 
 /// The time of `likely` when the kernel proves without asking the device that it is the only one: each directory in a
 /// directory is a link to it. File systems that do not count them say 1.
 pub(super) fn only_cached(disk: &Disk, prefix: &str, likely: &str) -> Option<SystemTime> {
-    let mut dir = disk.open_cached(prefix, OFlags::PATH).ok()?;
-    let mut parts = likely.get(prefix.len() + 1..)?.split('/').peekable();
-    while let Some(part) = parts.next() {
-        let opened = disk.open_cached_in(&dir, part, OFlags::PATH).ok()?;
-        if parts.peek().is_none() {
-            return stat_of(&opened).ok().map(|stat| stat.modified);
-        }
-        // Its name, its own dot, and the two dots of the directory in it.
-        if sys::fstat(&dir).ok()?.st_nlink != 3 {
+    let (parent, name) = likely.rsplit_once('/')?;
+    let (dir, child) = parent.rsplit_once('/')?;
+    let opened = disk.open_cached(dir, OFlags::PATH).ok()?;
+    // Its name, its own dot, and the two dots of the directory in it.
+    let has_one = |stat: rustix::io::Result<sys::Stat>| stat.is_ok_and(|stat| stat.st_nlink == 3);
+    if !has_one(sys::fstat(&opened)) {
+        return None;
+    }
+    // What an open directory is in is in memory, too.
+    let mut above = String::new();
+    for _ in dir.get(prefix.len()..)?.matches('/') {
+        above.push_str("../");
+        if !has_one(sys::statat(&opened, &*above, AtFlags::empty())) {
             return None;
         }
-        dir = opened;
     }
-    None
+    let object = disk.open_cached_in(&opened, &format!("{child}/{name}"), OFlags::PATH).ok()?;
+    stat_of(&object).ok().map(|stat| stat.modified)
 }
 
 /// Of the objects `name` that are `levels` directories below `prefix`, at most `max`.

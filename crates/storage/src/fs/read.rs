@@ -111,7 +111,8 @@ fn to_stat(stat: &rustix::fs::Stat) -> io::Result<Stat> {
         return Err(io::ErrorKind::NotFound.into());
     }
     let since_epoch = Duration::new(stat.st_mtime.try_into().unwrap_or(0), stat.st_mtime_nsec.try_into().unwrap_or(0));
-    Ok(Stat { size: stat.st_size.try_into().unwrap_or(0), modified: SystemTime::UNIX_EPOCH + since_epoch })
+    let modified = SystemTime::UNIX_EPOCH + since_epoch;
+    Ok(Stat { size: stat.st_size.try_into().unwrap_or(0), modified, own: false })
 }
 
 fn cached_error(disk: &Disk, operation: &'static str, key: &str, error: Errno) -> Option<Error> {

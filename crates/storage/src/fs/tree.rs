@@ -1,6 +1,6 @@
 //! Carrying out small changes on the tree.
 
-use super::disk::{Disk, parent};
+use super::disk::{Disk, TRIES, parent};
 use crate::{Op, PutMode};
 use bytes::Bytes;
 use rustix::fs::OFlags;
@@ -8,9 +8,6 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime};
-
-/// Directories may be removed by somebody else while we work below them; more than a few times in a row they are not.
-const TRIES: usize = 4;
 
 /// How a change comes to the tree.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Large objects on files: written beside the page cache where the file system can, synced, renamed into place.
 
 use super::Shared;
-use super::disk::{Disk, parent};
+use super::disk::{Disk, parent, retry_missing};
 use crate::{Buffer, Error, ErrorKind, Result, Task, Writer};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use std::collections::VecDeque;
@@ -216,14 +216,17 @@ fn publish(shared: &Shared, from: &str, key: &str) -> Result<()> {
     let forget_deletes = || shared.changes.as_ref().map_or(Ok(()), |changes| changes.forget_deletes(key));
     // Before, so that nobody sees what could be lost; and after, for what came between.
     forget_deletes()?;
-    move_in_place(&shared.disk, from, key).map_err(|error| Error::io("publish", key, error))?;
+    move_in_place(&shared.disk, from, key)
+        .map_err(|error| Error::io("publish", key, shared.disk.verify_missing(error)))?;
     forget_deletes()
 }
 
 fn move_in_place(disk: &Disk, from: &str, key: &str) -> io::Result<()> {
-    disk.make_dirs(parent(key))?;
-    // Over what may be there: it has the same content, or is damaged.
-    disk.rename(from, key)?;
+    retry_missing(|| {
+        disk.make_dirs(parent(key))?;
+        // Over what may be there: it has the same content, or is damaged.
+        disk.rename(from, key)
+    })?;
     disk.sync_dirs(parent(key))
 }
 

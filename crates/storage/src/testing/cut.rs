@@ -79,7 +79,8 @@ impl<D: Driver> Driver for CutDriver<D> {
             if step(&self.left)? {
                 return self.inner.apply(batch).await;
             }
-            let half = Batch { ops: batch.ops[..batch.ops.len() / 2].to_vec(), locks: batch.locks };
+            let ops = batch.ops[..batch.ops.len() / 2].to_vec();
+            let half = Batch { ops, locks: batch.locks, ..Batch::default() };
             drop(self.inner.apply(half).await);
             Err(dead())
         })
@@ -89,6 +90,14 @@ impl<D: Driver> Driver for CutDriver<D> {
         Box::pin(async move {
             self.alive()?;
             let inner = self.inner.writer(size_hint).await?;
+            Ok(Box::new(CutWriter { inner, left: Arc::clone(&self.left) }) as Box<dyn Writer>)
+        })
+    }
+
+    fn writer_at<'a>(&'a self, key: &'a str, size_hint: Option<u64>) -> Task<'a, Box<dyn Writer>> {
+        Box::pin(async move {
+            self.alive()?;
+            let inner = self.inner.writer_at(key, size_hint).await?;
             Ok(Box::new(CutWriter { inner, left: Arc::clone(&self.left) }) as Box<dyn Writer>)
         })
     }
@@ -110,6 +119,10 @@ impl<D: Driver> Driver for CutDriver<D> {
 
     fn is_remote(&self) -> bool {
         self.inner.is_remote()
+    }
+
+    fn lists_may_lag(&self) -> bool {
+        self.inner.lists_may_lag()
     }
 
     fn is_shared(&self) -> bool {

@@ -20,6 +20,7 @@ pub async fn conformance(driver: Arc<dyn Driver>) {
     times(&*driver).await;
     lists(&*driver).await;
     large_objects(&*driver).await;
+    objects_at_their_place(&*driver).await;
     suspended_objects(&*driver).await;
     many_at_once(&driver).await;
     driver.probe().await.unwrap();
@@ -93,13 +94,56 @@ async fn batches(driver: &dyn Driver) {
     assert_eq!(&driver.get("b/2/y/z", 10).await.unwrap()[..], b"555", "removed although it has changed");
     driver.apply(Batch::new().put("b/3/x", "1").delete_tree_if("b/3", "b/3/x", "1")).await.unwrap();
     assert!(driver.get("b/3/x", 10).await.is_err());
+    driver.apply(Batch::new().put("b/6", "1").delete_tree_if("b/6", "b/6", "1")).await.unwrap();
+    assert!(driver.get("b/6", 10).await.is_err(), "an object is a tree of its own");
+    let elsewhere = |expected: &'static str| Batch::new().delete_tree_if("b/9", "b/8/owner", expected);
+    driver.apply(Batch::new().put("b/8/owner", "1").put("b/9/v/y/z", "1")).await.unwrap();
+    driver.apply(elsewhere("2")).await.unwrap();
+    assert_eq!(&driver.get("b/9/v/y/z", 10).await.unwrap()[..], b"1", "removed although the owner is another");
+    driver.apply(elsewhere("1")).await.unwrap();
+    assert_eq!(names(driver, "b/9", "", 10).await.0, []);
+    assert_eq!(
+        &driver.get("b/8/owner", 10).await.unwrap()[..],
+        b"1",
+        "what the condition looks at is no part of the tree"
+    );
     driver.apply(Batch::new().delete_tree("b/2").delete("b/1/x").delete_tree("b/none")).await.unwrap();
     assert!(driver.get("b/2/y/z", 10).await.is_err());
     assert!(driver.get("b/1/x", 10).await.is_err());
     driver.apply(Batch::new().put("b/2/y/z", "6")).await.unwrap();
+    let batch = Batch::new().put("b/5/x", "1").put("b/5/y/z", "1");
+    let batch = batch.at_once(|batch| batch.delete("b/5/x").put("b/5/v", "2").keep("b/5/w", "3").delete_tree("b/5/y"));
+    driver.apply(batch.put("b/5/x", "4").delete("b/5/v")).await.unwrap();
+    assert_eq!(names(driver, "b/5", "", 10).await.0, [("w".to_owned(), false), ("x".to_owned(), false)]);
+    assert_eq!(&driver.get("b/5/x", 10).await.unwrap()[..], b"4", "steps are in order");
+    let failing = Batch::new().at_once(|batch| batch.create("b/5/x", "5").put("b/5/t", "5")).put("b/5/u", "5");
+    assert_eq!(driver.apply(failing).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert!(driver.get("b/5/u", 10).await.is_err(), "what comes after the conflict happened");
+    soon(driver).await;
     let too_large = driver.apply(Batch::new().put("b/4/x", vec![0; INLINE_MAX + 1])).await;
     assert_eq!(too_large.unwrap_err().kind, ErrorKind::TooLarge);
     assert_eq!(names(driver, "b/2/y", "", 10).await.0, [("z".to_owned(), false)]);
+}
+
+/// What is not waited for happens, under the same locks, with the same time, and not after a failure.
+async fn soon(driver: &dyn Driver) {
+    let push = || Batch::new().put("b/7/x", "1").soon().keep("b/7/y", "1").put("b/7/z", "1").lock("b/7");
+    driver.apply(push()).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while driver.stat("b/7/z").await.is_err() {
+        assert!(Instant::now() < deadline, "it does not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(modified(driver, "b/7/z").await, modified(driver, "b/7/x").await);
+    for _ in 0..5 {
+        driver.apply(push()).await.unwrap();
+        driver.apply(Batch::new().delete_tree("b/7").lock("b/7")).await.unwrap();
+        assert_eq!(names(driver, "b/7", "", 10).await.0, [], "something came later");
+    }
+    driver.apply(Batch::new().put("b/7/x", "1")).await.unwrap();
+    driver.apply(Batch::new().create("b/7/x", "2").soon().put("b/7/y", "2").lock("b/7")).await.unwrap_err();
+    driver.apply(Batch::new().put("b/7/z", "2").lock("b/7")).await.unwrap();
+    assert!(driver.stat("b/7/y").await.is_err(), "it happened after a failure");
 }
 
 async fn modified(driver: &dyn Driver, key: &str) -> SystemTime {
@@ -229,6 +273,29 @@ async fn large_objects(driver: &dyn Driver) {
     let mut aborted = driver.writer(None).await.unwrap();
     append(&mut aborted, &pool, &pattern(10)).await;
     aborted.abort().await.unwrap();
+}
+
+async fn objects_at_their_place(driver: &dyn Driver) {
+    let (pool, key) = (BufferPool::new(4), "place/data");
+    for size in [5000, (6 << 20) + 1] {
+        let mut writer = driver.writer_at(key, None).await.unwrap();
+        append(&mut writer, &pool, &pattern(size)).await;
+        assert!(driver.stat(key).await.unwrap_err().is_not_found(), "visible before commit");
+        writer.abort().await.unwrap();
+        assert!(driver.stat(key).await.unwrap_err().is_not_found(), "visible after it was given up");
+        let mut writer = driver.writer_at(key, Some(size as u64)).await.unwrap();
+        append(&mut writer, &pool, &pattern(size)).await;
+        writer.commit(key).await.unwrap();
+        for abort in [true, false] {
+            let mut other = driver.writer_at(key, None).await.unwrap();
+            append(&mut other, &pool, &vec![7; size + 1]).await;
+            if abort {
+                other.abort().await.unwrap();
+            }
+            assert_eq!(read(driver, key).await, pattern(size), "what is there was damaged");
+        }
+        driver.apply(Batch::new().delete(key)).await.unwrap();
+    }
 }
 
 async fn suspended_objects(driver: &dyn Driver) {

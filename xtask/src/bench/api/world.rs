@@ -125,26 +125,33 @@ impl Instance {
         let store = folder.join("store");
         fs::create_dir_all(&store)?;
         shelves.iter().try_for_each(|shelf| shelf.write(&store))?;
-        let host = kubernetes.host()?;
-        let (port, debug, address) = (free_port()?, free_port()?, SocketAddr::new(host, free_port()?));
-        certify(folder, host)?;
-        let config = folder.join("config");
+        certify(folder, kubernetes.host()?)?;
+        Self::configure(kubernetes, program, folder, "first")
+    }
+
+    /// Another process on the same store.
+    pub(super) fn beside(&self, kubernetes: &Kubernetes) -> Result<Self> {
+        Self::configure(kubernetes, &self.launch.program, &self.folder, "second")
+    }
+
+    fn configure(kubernetes: &Kubernetes, program: &Path, folder: &Path, name: &str) -> Result<Self> {
+        let (port, debug, address) = (free_port()?, free_port()?, SocketAddr::new(kubernetes.host()?, free_port()?));
+        let config = folder.join(name).with_extension("config");
         let shown = folder.display();
         fs::write(
             &config,
             format!(
                 "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\n\
-                 storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n\
+                 storage:\n  filesystem:\n    rootdirectory: {shown}/store\n  delete:\n    enabled: true\n\
                  http:\n  addr: 127.0.0.1:{port}\n  debug:\n    addr: 127.0.0.1:{debug}\n    prometheus: {{enabled: true}}\n\
                  homeport:\n  kubernetes:\n    kubeconfig: {}\n    namespace: default\n    hosts: ['registry.test']\n    \
                  cleanup: {{enabled: false}}\n    \
                  api: {{addr: '{address}', certificate: {shown}/tls.crt, key: {shown}/tls.key}}\n",
-                store.display(),
                 kubernetes.cluster.kubeconfig().display()
             ),
         )?;
         let args = vec!["serve".into(), config.into()];
-        let launch = Launch { program: program.to_owned(), args, port, log: folder.join("log") };
+        let launch = Launch { program: program.to_owned(), args, port, log: folder.join(name).with_extension("log") };
         let trust = Trust::read(&folder.join("tls.crt"))?;
         Ok(Self { folder: folder.to_owned(), launch, debug, address, trust, server: None })
     }
@@ -180,6 +187,11 @@ impl Instance {
         let page = String::from_utf8_lossy(&page.body).into_owned();
         let line = page.lines().find_map(|line| line.strip_prefix("homeport_api_watches "));
         Ok(line.context("no figure of the watches")?.trim().parse()?)
+    }
+
+    /// For its clients, not those of the API.
+    pub(super) fn client(&self) -> Client {
+        Client::new(self.launch.port)
     }
 
     pub(super) fn open(&self) -> Result<Secure> {

@@ -18,13 +18,19 @@ pub(super) fn write(content: &Content, tree: &mut dyn Tree) -> Result<()> {
         write_repository(content, tree, REFERRERS, &["subject".to_owned()])?;
     }
     if content.needs.many {
-        let tags: Vec<String> = (0..TAG_COUNT).map(tag).collect();
-        write_repository(content, tree, TAGS, &tags)?;
-        for index in 0..REPOSITORY_COUNT {
-            write_repository(content, tree, &repository(index), &["latest".to_owned()])?;
-        }
+        write_lists(content, tree)?;
     }
     tree.finish()
+}
+
+/// The 50,000 tags and the 10,000 repositories.
+pub(super) fn write_lists(content: &Content, tree: &mut dyn Tree) -> Result<()> {
+    let tags: Vec<String> = (0..TAG_COUNT).map(tag).collect();
+    write_repository(content, tree, TAGS, &tags)?;
+    for index in 0..REPOSITORY_COUNT {
+        write_repository(content, tree, &repository(index), &["latest".to_owned()])?;
+    }
+    Ok(())
 }
 
 /// A repository with the first of the manifests under these tags.

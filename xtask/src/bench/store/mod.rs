@@ -48,6 +48,11 @@ pub(super) fn write_distribution(root: &Path, content: &Content) -> Result<()> {
     layout::write(content, &mut distribution::Distribution::new(root))
 }
 
+/// The lists alone, whoever needs them.
+pub(super) fn write_lists(root: &Path, content: &Content) -> Result<()> {
+    layout::write_lists(content, &mut distribution::Distribution::new(root))
+}
+
 pub(super) fn write_zot(root: &Path, content: &Content) -> Result<()> {
     layout::write(content, &mut zot::Zot::new(root))
 }

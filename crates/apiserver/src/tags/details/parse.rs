@@ -1,10 +1,11 @@
 //! From a manifest and a configuration to what is shown of them. Nothing in them is trusted to have a form or a size.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use oci::{Descriptor, Manifest, media_type};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Content, Details, LABELS_MAX, LAYERS_MAX, TEXT_MAX, TEXTS_MAX, WORD_MAX};
@@ -121,19 +122,59 @@ fn text(raw: Option<&RawValue>, cut: &mut bool) -> Option<String> {
 
 /// The first ones of a map of texts, as many as there is room for.
 fn texts(raw: &RawValue, room: usize, cut: &mut bool) -> BTreeMap<String, String> {
-    let Some(all) = value::<BTreeMap<String, serde_json::Value>>(raw) else { return BTreeMap::new() };
-    let (mut kept, mut left) = (BTreeMap::new(), room);
-    for (key, value) in all {
-        let serde_json::Value::String(value) = value else { continue };
-        let length = escaped(&key) + escaped(&value);
-        if key.len() + value.len() > TEXT_MAX || kept.len() == LABELS_MAX || length > left {
-            *cut = true;
-        } else {
+    let Some(First { mut kept, more }) = value::<First>(raw) else { return BTreeMap::new() };
+    let (mut left, count) = (room, kept.len());
+    kept.retain(|key, value| {
+        let length = escaped(key) + escaped(value);
+        let fits = length <= left;
+        if fits {
             left -= length;
-            kept.insert(key, value);
         }
-    }
+        fits
+    });
+    *cut |= more || kept.len() < count;
     kept
+}
+
+/// The first texts of a map, and whether there are others. The rest is passed over as it is read: there may be hundreds of
+/// thousands, of any form.
+#[derive(Default)]
+struct First {
+    kept: BTreeMap<String, String>,
+    more: bool,
+}
+
+impl<'de> Deserialize<'de> for First {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FirstVisitor)
+    }
+}
+
+struct FirstVisitor;
+
+impl<'de> Visitor<'de> for FirstVisitor {
+    type Value = First;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<First, A::Error> {
+        let mut first = First::default();
+        while let Some((key, raw)) = map.next_entry::<String, &RawValue>()? {
+            let Some(text) = value::<String>(raw) else { continue };
+            if key.len() + text.len() > TEXT_MAX {
+                first.more = true;
+                continue;
+            }
+            first.kept.insert(key, text);
+            if first.kept.len() > LABELS_MAX {
+                first.kept.pop_last();
+                first.more = true;
+            }
+        }
+        Ok(first)
+    }
 }
 
 fn length(texts: &BTreeMap<String, String>) -> usize {
@@ -151,6 +192,6 @@ fn escaped(text: &str) -> usize {
     text.bytes().map(length).sum()
 }
 
-fn value<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+fn value<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     serde_json::from_str(raw.get()).ok()
 }

@@ -170,6 +170,7 @@ impl Sum {
         if !budget.count(1 + manifest.layers.len()) {
             return false;
         }
+        self.seen.reserve(2 + manifest.layers.len());
         self.add(digest, bytes);
         for part in manifest.config.iter().chain(&manifest.layers) {
             self.add(part.digest, parse::size(part));

@@ -50,8 +50,16 @@ fn what_is_too_much_is_cut() {
     let details = manifest(&large);
     assert!(details.truncated);
     assert_eq!(details.annotations, BTreeMap::from([("short".to_owned(), "y".to_owned())]));
-    large["annotations"] = json!("none");
-    assert_eq!(manifest(&large).annotations.len(), 0);
+    // The first ones by name, wherever they stand.
+    let texts: Vec<String> = (0..LABELS_MAX + 100).rev().map(|number| format!("\"k{number:03}\":\"v\"")).collect();
+    large["annotations"] = json!("all");
+    let text = large.to_string().replace("\"all\"", &format!("{{{}}}", texts.join(",")));
+    let details = parse::from_manifest(&Manifest::parse(text.as_bytes(), None).unwrap());
+    assert!(details.truncated && details.annotations.len() == LABELS_MAX && details.annotations.contains_key("k000"));
+    for odd in [json!("none"), json!([["a", "b"]])] {
+        large["annotations"] = odd;
+        assert_eq!(manifest(&large).annotations.len(), 0);
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ async fn switches() {
     for path in [&path, &all(Some("shop"))] {
         let refused = world.delete(USER, path, "").await;
         is(&refused, (503, "ServiceUnavailable"));
-        assert!(!refused.header("retry-after").is_empty());
+        assert_eq!(refused.header("retry-after"), "", "clients would wait for it, ten times");
     }
     world.knobs.read_only.store(false, Ordering::SeqCst);
     world.knobs.no_delete.store(true, Ordering::SeqCst);
@@ -247,4 +247,31 @@ async fn tags_are_not_made_here() {
     ] {
         is(&world.ask(USER, method, &path, &[], "{}").await, (405, "MethodNotAllowed"));
     }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_goes_with_its_namespace_only() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1", "dev"], "a").await;
+    world.store.set_immutable_tags(content::ImmutableTags::parse(&["shop/*:v*"]).unwrap());
+    let path = one("shop", "app", "v1");
+    for (path, body) in [(&path, ""), (&path, r#"{"dryRun":["All"]}"#)] {
+        let answer = world.delete(USER, path, body).await;
+        is(&answer, (403, "Forbidden"));
+        let message = answer.json()["message"].to_string();
+        assert!(message.contains("is forbidden: the tag is immutable"), "{message}");
+    }
+    is(&world.delete(USER, &one("shop", "app", "v2"), "").await, NOT_FOUND);
+    let answer = world.delete(USER, &all(Some("shop")), "").await;
+    is(&answer, (403, "Forbidden"));
+    assert_eq!(answer.json()["message"], "1 tags were deleted, 1 others are immutable");
+    assert_eq!(left(&world).await, ["app:v1"]);
+
+    world.cluster.set_namespace("shop", "shop-uid", true);
+    let deadline = std::time::Instant::now() + crate::testing::PATIENCE;
+    while world.delete(USER, &all(Some("shop")), "").await.status != StatusCode::OK {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(left(&world).await, [""; 0]);
 }

@@ -197,6 +197,31 @@ async fn other_rights_end_the_watch() {
     assert_eq!((everything.status, everything.text()), (StatusCode::OK, ""));
 }
 
+/// Lets the time pass after which a watch looks whether anything is to be said.
+async fn a_minute_passes() {
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn other_rights_end_a_watch_on_which_nothing_happens() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    world.rights.grant("bob", "shop/web", &[Action::Pull]);
+    let list = world.get("bob", &all(None)).await.json();
+    let since = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("{}?watch=1&allowWatchBookmarks=1&resourceVersion={since}", all(None));
+    let mut watch = Watch::open_as(&world, "bob", &path, "application/json").await;
+    let mut quiet =
+        Watch::open_as(&world, "bob", &path.replace("&allowWatchBookmarks=1", ""), "application/json").await;
+    a_minute_passes().await;
+    assert_eq!(watch.next().await.unwrap()["type"], "BOOKMARK", "the rights are what they were");
+    world.rights.grant("bob", "shop/app", &[Action::Pull]);
+    a_minute_passes().await;
+    assert_eq!((watch.fails().await, quiet.fails().await), (410, 410));
+}
+
 #[tokio::test]
 async fn an_earlier_tenant_is_not_told_of() {
     let world = world(&["shop"]).await;

@@ -81,7 +81,7 @@ impl Watcher {
 
     async fn as_it_is(&self, at: u64, entry: Entry, state: TagState) -> Result<Found> {
         let depth = self.renderer.style.depth();
-        let mut found = look::describe(&self.view, entry, state, depth, Keep::Everything).await?;
+        let mut found = look::describe(&self.view, entry, state, depth, Keep::Everything, true).await?;
         found.version = found.version.told_at(at, self.view.server.tags.origin);
         Ok(found)
     }
@@ -89,7 +89,7 @@ impl Watcher {
     /// The tag as it was, with the version of its removal.
     async fn as_it_was(&self, at: u64, entry: Entry, was: TagState) -> Result<Found> {
         let depth = self.renderer.style.depth();
-        let mut found = look::describe(&self.view, entry, was, depth, Keep::Everything).await?;
+        let mut found = look::describe(&self.view, entry, was, depth, Keep::Everything, true).await?;
         // That its manifest may be gone as well is no problem of a tag that is gone.
         found.details = found.details.filter(|details| details.problem.is_none());
         found.version = Version::of_change(at, self.view.server.tags.origin);

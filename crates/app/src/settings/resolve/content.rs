@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Context;
 use crate::settings::document::Node;
 use crate::settings::resolved::{
-    Health, IndexRules, Limits, Pages, Platform, Probe, RequestLimit, UrlRules, Validation,
+    Health, IndexRules, Limits, Pages, Platform, Probe, RequestLimit, Tags, UrlRules, Validation,
 };
 use crate::settings::value;
 
@@ -166,6 +166,15 @@ fn indexes(ctx: &mut Context<'_>) -> IndexRules {
             if other == Some("all") { IndexRules::All } else { IndexRules::None }
         }
     }
+}
+
+pub(super) fn tags(ctx: &mut Context<'_>) -> Tags {
+    const KEY: &str = "homeport.tags.immutable";
+    let immutable = ctx.texts(KEY);
+    if let Err((index, error)) = ::content::ImmutableTags::parse(&immutable) {
+        ctx.error(KEY, format!("{:?} {error}", immutable[index]));
+    }
+    Tags { immutable }
 }
 
 pub(super) fn pages(ctx: &mut Context<'_>) -> Pages {

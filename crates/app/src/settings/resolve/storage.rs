@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Base, Context, s3};
+use super::{Base, Context, azure, gcs, s3, swift};
 use crate::settings::document::Node;
 use crate::settings::resolved::{Driver, Storage, Uploads};
 
@@ -39,6 +39,15 @@ fn driver(ctx: &mut Context<'_>) -> Driver {
     }
     if drivers == ["s3"] {
         return Driver::S3(Box::new(s3::s3(ctx)));
+    }
+    if drivers == ["gcs"] {
+        return Driver::Gcs(Box::new(gcs::gcs(ctx)));
+    }
+    if drivers == ["azure"] {
+        return Driver::Azure(Box::new(azure::azure(ctx)));
+    }
+    if drivers == ["swift"] {
+        return Driver::Swift(Box::new(swift::swift(ctx)));
     }
     let default = if ctx.base == Base::File { ROOT } else { ROOT_ZERO_CONFIG };
     let root = ctx.path("storage.filesystem.rootdirectory").unwrap_or_else(|| PathBuf::from(default));

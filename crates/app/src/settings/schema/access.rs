@@ -126,6 +126,31 @@ pub(super) const HOMEPORT: &[Key] = &[
         "false",
         "same as `storage.maintenance.readonly.enabled`; either of them suffices",
     ),
+    ours_live(
+        "homeport.redirect.networks",
+        TextList,
+        "",
+        "networks such as `10.0.0.0/8` whose clients are sent to the storage; all when left out",
+    ),
+    ours_live("homeport.redirect.except", TextList, "", "networks whose clients are not"),
+    ours_live(
+        "homeport.redirect.life",
+        Span,
+        "20m",
+        "how long the address of a small blob is good; a large one has a minute more for each 100 MiB",
+    ),
+    ours_live(
+        "homeport.redirect.lifeMax",
+        Span,
+        "2h",
+        "the longest life of an address, also where the size of the blob is not known; at most 168h, but with CloudFront",
+    ),
+    ours_live(
+        "homeport.tags.immutable",
+        TextList,
+        "",
+        "patterns `TAG` or `REPOSITORY:TAG` of tags that are never moved or deleted; `*` stands for any characters, `!` in front excepts, the last one that fits counts",
+    ),
     ours_live("homeport.catalog.maxEntries", Count, "", "wins over `catalog.maxentries`"),
     ours_live(
         "homeport.metrics.access",

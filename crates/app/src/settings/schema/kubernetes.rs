@@ -225,17 +225,19 @@ pub(super) const FOREIGN: &[Key] = &[
     refused("middleware.repository.[].name", Text, ""),
     refused("middleware.repository.[].disabled", Bool, ""),
     refused("middleware.repository.[].options.*", Anything, ""),
-    refused(
+    fixed(
         "middleware.storage",
         Section,
-        "redirects to a content network (`cloudfront`, `redirect`, `rewrite`) come later; remove it. An entry named `openshift` or with `disabled: true` is only a warning",
+        "",
+        "one network that delivers blobs in place of the storage. Entries named `openshift` or with `disabled: true` are left out",
     ),
-    refused("middleware.storage.[].name", Text, ""),
-    refused("middleware.storage.[].disabled", Bool, ""),
-    refused(
+    fixed("middleware.storage.[].name", Text, "", "`cloudfront` (with `storage.s3`) or `redirect`"),
+    fixed("middleware.storage.[].disabled", Bool, "false", ""),
+    fixed(
         "middleware.storage.[].options.*",
         Anything,
-        "for `cloudfront`: `baseurl`, `privatekey`, `keypairid`, `duration`, `ipfilteredby`, `awsregion`, `updatefrequency` (in version 2 spelled `updatefrenquency`), `iprangesurl`; for `redirect`: `baseurl`",
+        "",
+        "for `cloudfront`: `baseurl`, `privatekey` (a PEM file), `keypairid`, `duration`; `ipfilteredby` other than `none` is a warning, and has no effect like `awsregion`, `updatefrequency` and `iprangesurl`. For `redirect`: `baseurl`",
     ),
     refused(
         "proxy",

@@ -24,7 +24,12 @@ pub(super) const S3: &[Key] = &[
         "a bucket of Amazon's or of any other service that speaks S3; see [storage](storage.md)",
     ),
     fixed("storage.s3.bucket", Text, "", "required; it must be there"),
-    fixed("storage.s3.region", Text, "", "required without `regionendpoint`; else `AWS_REGION`, else `us-east-1`"),
+    fixed(
+        "storage.s3.region",
+        Text,
+        "",
+        "else `AWS_REGION` or `AWS_DEFAULT_REGION`; required without `regionendpoint`, with it `us-east-1`",
+    ),
     fixed(
         "storage.s3.regionendpoint",
         Text,

@@ -57,7 +57,7 @@ pub(super) const HTTP: &[Key] = &[
         "http.secret",
         Secret,
         "",
-        "signs upload state; must be the same in all replicas. Without it, or with less than 16 bytes, one is made and kept in the data folder; with a bucket it is derived from a `secretkey` of 16 bytes or more, or required",
+        "signs upload state; must be the same in all replicas. Without it, or with less than 16 bytes, one is made and kept in the data folder; with a bucket it is derived from the bucket's own key or password of 16 bytes or more, or required",
     ),
     live("http.relativeurls", Bool, "false", "`Location` headers without scheme and host"),
     fixed("http.draintimeout", Duration, "30s", "how long a stop waits for requests in flight"),

@@ -97,13 +97,18 @@ fn the_more_specific_variable_wins() {
 
 #[test]
 fn keys_with_underscores_can_be_reached() {
-    let env = [("REGISTRY_STORAGE_AZURE_MAX_RETRIES", "many"), ("REGISTRY_STORAGE_GCS_CREDENTIALS_PROJECT_ID", "p")];
+    let env = [
+        ("REGISTRY_STORAGE_AZURE_MAX_RETRIES", "many"),
+        ("REGISTRY_STORAGE_GCS_CREDENTIALS_PROJECT_ID", "p"),
+        ("REGISTRY_STORAGE_GCS_CHUNKSIZE", "x"),
+    ];
     let errors: Vec<_> = load_all(Some("version: 0.1"), &env).unwrap_err().lines().collect();
     assert!(errors.contains(&"REGISTRY_STORAGE_AZURE_MAX_RETRIES: storage.azure.max_retries: must be a whole number without leading zeros".to_owned()), "{errors:#?}");
     assert!(
         errors
             .iter()
-            .any(|line| line.starts_with("REGISTRY_STORAGE_GCS_CREDENTIALS_PROJECT_ID: storage.gcs: not supported")),
+            .any(|line| line
+                .starts_with("REGISTRY_STORAGE_GCS_CHUNKSIZE: storage.gcs.chunksize: must be a whole number")),
         "{errors:#?}"
     );
 }
@@ -158,6 +163,7 @@ fn mistakes_name_the_variable() {
             "REGISTRY_HTTP_TLS_CLIENTCAS_2: http.tls.clientcas[]: the list has 0 items; the next index is 0",
         ),
         ("REGISTRY_HTTP_HEADERS", "[", "REGISTRY_HTTP_HEADERS: http.headers: is not YAML: "),
+        ("REGISTRY_HTTP_SECRET", "caf\u{fffd}", "REGISTRY_HTTP_SECRET: http.secret: is not UTF-8, or has U+FFFD in it"),
         ("REGISTRY_HTTP", "{adr: x}", "REGISTRY_HTTP: http.adr: unknown key; did you mean \"addr\"?"),
     ] {
         let errors = load_all(None, &[(name, value)]).unwrap_err().to_string();

@@ -215,3 +215,25 @@ fn a_shown_bucket_reads_back() {
     let other = settings(&text.replace("bucket: images", "bucket: others"));
     assert_eq!(reload_diff(&first, &other), (vec![], vec!["storage.s3.bucket".to_owned()]));
 }
+
+#[test]
+fn addresses_are_good_as_long_as_who_signs_them_can() {
+    let delivered = |duration: &str, more: &str| {
+        let front = "baseurl: 'https://c', privatekey: /k.pem, keypairid: K";
+        let entry =
+            format!("middleware: {{storage: [{{name: cloudfront, options: {{{front}, duration: {duration}}}}}]}}");
+        format!("{}\n{entry}\n{more}", with_s3("region: r, accesskey: 0123456789abcdef, secretkey: 0123456789abcdef"))
+    };
+    let month = settings(&delivered("720h", ""));
+    assert_eq!(month.redirects.life.as_secs(), 720 * 3600);
+    assert_eq!(settings(&yaml(&month).replace("\"***\"", "0123456789abcdef")).redirects, month.redirects);
+    let [error] = &errors(&delivered("5s", ""))[..] else { panic!() };
+    assert!(error.contains(" middleware.storage: the option duration must be at least 10s"), "{error}");
+    let [error] = &errors(&delivered("1h", "homeport: {redirect: {life: 5s}}"))[..] else { panic!() };
+    assert!(error.contains(" homeport.redirect.life: must be at least 10s"), "{error}");
+    for key in ["life", "lifeMax"] {
+        let text = with_s3("region: r, accesskey: 0123456789abcdef, secretkey: 0123456789abcdef");
+        let [error] = &errors(&format!("{text}\nhomeport: {{redirect: {{{key}: 169h}}}}"))[..] else { panic!() };
+        assert!(error.contains(&format!(" homeport.redirect.{key}: must be at most 168h")), "{error}");
+    }
+}

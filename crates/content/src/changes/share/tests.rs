@@ -1,7 +1,12 @@
 //! What one hears of another, without storage in between.
 
+use super::super::Change;
+use super::super::record::Record;
+use super::hear::{SILENCE_MAX, SKEW};
 use super::*;
+use crate::layout;
 use proptest::prelude::*;
+use storage::Batch;
 use storage::memory::MemoryDriver;
 
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,10 @@ fn number(change: &Change) -> Option<u32> {
     }
 }
 
+fn hearing(hub: &Arc<Changes>) -> Hearing {
+    Hearing::new(hub, &Lists::new(), Uuid::new_v4())
+}
+
 fn heard(hub: &Changes) -> Vec<Change> {
     hub.since(hub.oldest()).unwrap().iter().map(|noted| noted.change.clone()).collect()
 }
@@ -44,11 +53,11 @@ proptest! {
     #[test]
     fn nothing_is_missed_in_silence(steps in proptest::collection::vec(step(), 0..30)) {
         let (ours, theirs) = (Changes::new(), Changes::new());
-        let mut sharing = Sharing::new(&ours, &Arc::default());
+        let mut hearing = hearing(&ours);
         let (process, now) = (Uuid::new_v4(), Instant::now());
         let (mut made, mut told, mut beat) = (0, 0, 0);
         let (mut at_last_hearing, mut may_miss) = (0, false);
-        let mut record = Record::encode(0, false, 0, &[]);
+        let mut record = Record::encode(0, false, &[], 0, &[]);
         for step in steps.into_iter().chain([Step::Tell, Step::Hear]) {
             match step {
                 Step::Note(count) => {
@@ -60,13 +69,13 @@ proptest! {
                 Step::Tell => {
                     let (count, own) = theirs.own();
                     beat += 1;
-                    record = Record::encode(beat, false, count, &own);
+                    record = Record::encode(beat, false, &[], count, &own);
                     told = made;
                 }
                 Step::Hear => {
                     may_miss |= told - at_last_hearing > 512;
                     at_last_hearing = told;
-                    sharing.heard(process, &record, now);
+                    hearing.heard(process, &record, now);
                 }
             }
         }
@@ -94,15 +103,15 @@ fn of_a_stranger_only_what_is_young_is_of_interest() {
         theirs.note_own(pushed(number));
     }
     let (count, own) = theirs.own();
-    let mut sharing = Sharing::new(&ours, &Arc::default());
-    sharing.start = own[1].at + SKEW;
-    sharing.heard(Uuid::new_v4(), &Record::encode(1, false, count, &own), Instant::now());
+    let mut hearing = hearing(&ours);
+    hearing.start = own[1].at + SKEW;
+    hearing.heard(Uuid::new_v4(), &Record::encode(1, false, &[], count, &own), Instant::now());
     assert_eq!(heard(&ours), [pushed(1), pushed(2)]);
     // What is not told any more is older than what is: of no interest, too, or not known.
-    sharing.heard(Uuid::new_v4(), &Record::encode(1, false, count, &own[1..]), Instant::now());
+    hearing.heard(Uuid::new_v4(), &Record::encode(1, false, &[], count, &own[1..]), Instant::now());
     assert_eq!(heard(&ours)[2..], [Change::Unknown]);
-    sharing.start = own[2].at + SKEW;
-    sharing.heard(Uuid::new_v4(), &Record::encode(1, false, count, &own[1..]), Instant::now());
+    hearing.start = own[2].at + SKEW;
+    hearing.heard(Uuid::new_v4(), &Record::encode(1, false, &[], count, &own[1..]), Instant::now());
     assert_eq!(heard(&ours)[3..], [pushed(2)]);
 }
 
@@ -111,33 +120,33 @@ fn of_a_stranger_only_what_is_young_is_of_interest() {
 async fn only_the_record_that_was_seen_is_removed() {
     let (driver, process) = (MemoryDriver::default(), Uuid::new_v4());
     let put = async |beat| {
-        let record = Record::encode(beat, false, 0, &[]);
+        let record = Record::encode(beat, false, &[], 0, &[]);
         driver.apply(Batch::new().put(layout::changes_of(process), record.clone())).await.unwrap();
         record
     };
     let (ours, first) = (Changes::new(), Instant::now());
-    let mut sharing = Sharing::new(&ours, &Arc::default());
-    sharing.heard(process, &put(1).await, first);
+    let mut hearing = hearing(&ours);
+    hearing.heard(process, &put(1).await, first);
     put(2).await;
-    sharing.bury(&driver, vec![process], first).await.unwrap();
-    assert!(sharing.peers.contains_key(&process) && heard(&ours).is_empty());
+    hearing.bury(&driver, vec![process], first).await.unwrap();
+    assert!(hearing.peers.contains_key(&process) && heard(&ours).is_empty());
     assert_eq!(driver.keys().len(), 1);
-    sharing.hear(&driver, first + SILENCE_MAX).await.unwrap();
-    assert!(sharing.peers.contains_key(&process));
-    sharing.bury(&driver, vec![process], first + SILENCE_MAX).await.unwrap();
-    assert_eq!((sharing.peers.len(), heard(&ours)), (0, vec![Change::Unknown]));
+    hearing.hear(&driver, first + SILENCE_MAX).await.unwrap();
+    assert!(hearing.peers.contains_key(&process));
+    hearing.bury(&driver, vec![process], first + SILENCE_MAX).await.unwrap();
+    assert_eq!((hearing.peers.len(), heard(&ours)), (0, vec![Change::Unknown]));
     assert!(driver.keys().is_empty());
 }
 
 #[test]
 fn a_record_that_cannot_be_read_does_not_move() {
     let ours = Changes::new();
-    let mut sharing = Sharing::new(&ours, &Arc::default());
+    let mut hearing = hearing(&ours);
     let (process, first) = (Uuid::new_v4(), Instant::now());
-    sharing.heard(process, b"{}", first);
-    sharing.heard(process, b"{ }", first + TICK);
-    assert!(sharing.peers[&process].moved == first && !sharing.peers[&process].closed);
-    sharing.heard(process, &Record::encode(1, true, 0, &[]), first + TICK);
-    assert!(sharing.peers[&process].moved == first + TICK && sharing.peers[&process].closed);
+    hearing.heard(process, b"{}", first);
+    hearing.heard(process, b"{ }", first + TICK);
+    assert!(hearing.peers[&process].moved == first && !hearing.peers[&process].closed);
+    hearing.heard(process, &Record::encode(1, true, &[], 0, &[]), first + TICK);
+    assert!(hearing.peers[&process].moved == first + TICK && hearing.peers[&process].closed);
     assert!(heard(&ours).is_empty());
 }

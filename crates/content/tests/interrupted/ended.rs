@@ -1,0 +1,34 @@
+//! One replica ends an upload while another one takes its bytes. Two drivers of one process are as strange to each other as
+//! two processes.
+
+use crate::world::{bytes, repo};
+use content::{Error, Settings, Store};
+use oci::{Algorithm, Digest};
+use std::sync::Arc;
+use storage::Driver;
+use storage::fs::{FsDriver, FsOptions};
+
+#[tokio::test]
+async fn who_brings_the_end_of_an_upload_that_is_gone_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = || Arc::new(FsDriver::open(FsOptions::new(folder.path())).unwrap());
+    let drivers = [process(), process()];
+    let [first, second] = drivers.clone().map(|driver| Store::new(driver, Settings::default()));
+    let content = bytes(5, 600 * 1024);
+    let begun = first.upload_begin(repo(), Algorithm::Sha256, None);
+    let mut upload = first.upload_open(repo(), begun.id, Some(&begun), None).await.unwrap();
+    upload.write(&content[..300 * 1024]).await.unwrap();
+    let ticket = upload.suspend().await.unwrap();
+    let mut upload = first.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
+    upload.write(&content[300 * 1024..]).await.unwrap();
+    second.upload_cancel(repo(), ticket.id, Some(&ticket)).await.unwrap();
+    let digest = Digest::sha256(&content);
+    let ended = upload.commit(repo(), digest).await;
+    assert!(matches!(ended, Err(Error::UploadUnknown)), "{ended:?}");
+    let again = first.upload_open(repo(), ticket.id, Some(&ticket), None).await.err();
+    assert!(matches!(again, Some(Error::UploadUnknown)), "{again:?}");
+    assert!(matches!(first.blob_open(repo(), digest).await, Err(Error::BlobUnknown)));
+    for driver in drivers {
+        driver.close().await.unwrap();
+    }
+}
