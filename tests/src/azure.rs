@@ -28,7 +28,7 @@ impl Azure {
     /// It does not start.
     pub fn start() -> Result<Option<Self>> {
         let Some(program) = Service::program("HOMEPORT_TEST_AZURITE", "azurite") else { return Ok(None) };
-        let (dir, address) = (tempfile::tempdir()?, Service::free_address()?);
+        let (dir, address) = (tempfile::tempdir()?, crate::free_local_address()?);
         let mut command = Command::new(program);
         command.args(["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--blobHost", "127.0.0.1"]);
         command.args(["--blobPort", &address.port().to_string()]).arg("--location").arg(dir.path());

@@ -18,7 +18,7 @@ impl Gcs {
     /// It does not start.
     pub fn start() -> Result<Option<Self>> {
         let Some(program) = Service::program("HOMEPORT_TEST_FAKE_GCS", "fake-gcs-server") else { return Ok(None) };
-        let address = Service::free_address()?;
+        let address = crate::free_local_address()?;
         let mut command = Command::new(program);
         command.args(["-scheme", "http", "-backend", "memory", "-log-level", "error", "-host", "127.0.0.1"]);
         command.args(["-public-host", "127.0.0.1", "-port", &address.port().to_string()]);

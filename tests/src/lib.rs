@@ -19,6 +19,7 @@ pub mod swift;
 pub use content::{Image, digest, random};
 pub use http::{Answer, Client};
 pub use server::{Server, ServerBuilder, binary};
+pub use xtask::server::{free_address, free_local_address};
 
 /// Where an external program of the tests is, or `None` with a line on standard error that says what is not tested.
 pub fn tool(name: &str) -> Option<std::path::PathBuf> {

@@ -26,7 +26,7 @@ impl S3 {
     /// It does not start.
     pub fn start() -> Result<Option<Self>> {
         let Some(program) = Service::program("HOMEPORT_TEST_S3_VERSITYGW", "versitygw") else { return Ok(None) };
-        let (dir, address) = (tempfile::tempdir()?, Service::free_address()?);
+        let (dir, address) = (tempfile::tempdir()?, crate::free_local_address()?);
         std::fs::create_dir_all(dir.path().join("data").join(BUCKET))?;
         let service = Service::start(command(&program, address, dir.path(), ACCESS, SECRET), address)?;
         Ok(Some(Self { service, program, dir }))

@@ -1,7 +1,7 @@
 //! A program that listens, for as long as a test needs it.
 
 use anyhow::{Context, Result, ensure};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,11 +20,6 @@ impl Service {
     pub(crate) fn program(variable: &str, tool: &str) -> Option<PathBuf> {
         let named = std::env::var_os(variable).filter(|value| !value.is_empty());
         named.map(PathBuf::from).or_else(|| crate::tool(tool))
-    }
-
-    /// An address that nobody uses.
-    pub(crate) fn free_address() -> Result<SocketAddr> {
-        Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
     }
 
     /// Starts a program that listens at this address, and waits until it does.

@@ -3,7 +3,6 @@
 use crate::support::{BASE, PASSWORD, Registry, basic, blob_path, open, raw, refused, serve, until, users};
 use anyhow::Result;
 use e2e::{Image, Server, digest};
-use std::net::TcpListener;
 
 #[test]
 fn health() -> Result<()> {
@@ -32,7 +31,7 @@ fn health() -> Result<()> {
 
 #[test]
 fn the_debug_listener_tells_that_we_are_stopping() -> Result<()> {
-    let debug = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let debug = e2e::free_local_address()?.to_string();
     let server = serve(&format!(
         "http: {{draintimeout: 20s, debug: {{addr: '{debug}', prometheus: {{enabled: true, path: /m}}}}}}\n"
     ))?;

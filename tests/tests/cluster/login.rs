@@ -201,7 +201,7 @@ fn an_id_token_of_the_identity_provider() -> Result<()> {
     let key = Key::other()?;
     let at = |name: &str| folder.path().join(name);
     let host = kube.host_address();
-    let port = std::net::TcpListener::bind((host.as_str(), 0))?.local_addr()?.port();
+    let port = e2e::free_address(host.parse()?)?.port();
     let issuer = format!("https://{host}:{port}");
     let (key_path, certificate) = (key.path().display().to_string(), at("tls.crt").display().to_string());
     openssl(

@@ -5,12 +5,11 @@ use crate::world::{API, Project, World, alone};
 use anyhow::{Context, Result};
 use e2e::Server;
 use e2e::kube::{until, until_within};
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// Another process, and the way to its API.
 fn second(world: &World) -> Result<(Server, Direct)> {
-    let api = TcpListener::bind((world.kube.host_address(), 0))?.local_addr()?.to_string();
+    let api = e2e::free_address(world.kube.host_address().parse()?)?.to_string();
     let server = world.site.beside(|config| config.replace(&world.api, &api))?;
     let direct = Direct::new(&api, &world.authority.path());
     until("its API is ready", || Ok(direct.get("/readyz").is_ok_and(|reply| reply.status == 200)))?;

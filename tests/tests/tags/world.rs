@@ -9,7 +9,6 @@ use e2e::mourner::Mourner;
 use e2e::site::{Repository, Site, base64, check_log};
 use e2e::{Client, Image};
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -69,7 +68,7 @@ impl World {
     fn start(kube: Kube) -> Result<Self> {
         let kube: &'static Kube = Box::leak(Box::new(kube));
         let mourner = Mourner::new()?;
-        let api = TcpListener::bind((kube.host_address(), 0))?.local_addr()?.to_string();
+        let api = e2e::free_address(kube.host_address().parse()?)?.to_string();
         let folder = mourner.folder().display();
         let settings = format!(
             "    tokenTTL: 2s\n    negativeTTL: 1s\n    cleanup: {{interval: 5s}}\n    \

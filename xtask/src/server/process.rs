@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::port::free_local_address;
 use crate::load::{Client, stopped};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -36,8 +36,7 @@ pub struct Server {
 
 /// A port that nobody listens on right now.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
-    Ok(listener.local_addr()?.port())
+    Ok(free_local_address().context("find a free port")?.port())
 }
 
 impl Server {

@@ -2,7 +2,7 @@
 
 use crate::s3::{ACCESS, SECRET};
 use crate::swift::cloud::Account;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -59,8 +59,7 @@ impl Ceph {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [monitor, address] = listeners.map(|listener| listener.local_addr().unwrap());
+        let [monitor, address] = [(); 2].map(|()| crate::free_local_address().unwrap());
         std::fs::write(dir.path().join("ceph.conf"), settings(dir.path(), monitor, address)).unwrap();
         for folder in ["mon", "osd", "run"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();

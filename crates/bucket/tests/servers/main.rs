@@ -7,7 +7,12 @@ mod between;
 mod ceph;
 mod content;
 mod gcs;
+#[path = "../../../../xtask/src/server/port.rs"]
+#[expect(unreachable_pub, reason = "elsewhere it is part of a library")]
+mod port;
 mod proxy;
 mod s3;
 mod swift;
 mod wire;
+
+use port::free_local_address;

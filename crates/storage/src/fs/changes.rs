@@ -8,6 +8,7 @@
 use super::condition::resolve;
 use super::disk::{Disk, TEMP};
 use super::journal::{Journal, Submitted};
+use super::locks::lock_names;
 use super::members::{Members, is_wanted, turn};
 use super::tree;
 use crate::locks::Held;
@@ -141,6 +142,8 @@ impl Changes {
 
     fn apply_synced(&self, batch: &Batch) -> Result<()> {
         self.disk.make_dirs(TEMP).map_err(|error| Error::io("create", TEMP, error))?;
+        let key = batch.ops.first().map_or("", Op::key);
+        let _names = lock_names(&self.disk, batch).map_err(|error| Error::io("lock", key, error))?;
         let way = tree::Way::Synced(SystemTime::now());
         batch
             .ops

@@ -117,7 +117,8 @@ pub(super) fn is_wanted(waiting: &File) -> bool {
     }
 }
 
-fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
+/// False: somebody else has it.
+pub(super) fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
     match retry_on_intr(|| flock(file, operation)) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
@@ -126,7 +127,7 @@ fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
 }
 
 /// Opens a file that is only there to be locked.
-fn lock_file(disk: &Disk, path: &str) -> io::Result<File> {
+pub(super) fn lock_file(disk: &Disk, path: &str) -> io::Result<File> {
     loop {
         match disk.open_writable(path, OFlags::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

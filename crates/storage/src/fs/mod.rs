@@ -10,6 +10,7 @@ mod condition;
 mod disk;
 mod journal;
 mod list;
+mod locks;
 mod members;
 mod oldest;
 mod read;

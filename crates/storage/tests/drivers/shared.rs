@@ -201,3 +201,40 @@ async fn a_process_that_does_not_share_is_reported() {
     drop(members);
     drop(open(&dir));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removals_and_conditions_have_a_name_for_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (open(&dir), open(&dir));
+    first.apply(Batch::new().put("tag/current", "1").lock("tag")).await.unwrap();
+    let names: Vec<_> = std::fs::read_dir(dir.path().join("homeport/v1/locks/names")).unwrap().flatten().collect();
+    let [name] = &names[..] else { panic!("{names:?}") };
+    let held = std::fs::File::open(name.path()).unwrap();
+    // Those who only write need not wait for each other.
+    held.lock_shared().unwrap();
+    second.apply(Batch::new().put("tag/current", "2").keep("tag/was", "2").lock("tag")).await.unwrap();
+    held.unlock().unwrap();
+    for (is_removal, batch) in [
+        (true, Batch::new().delete_tree_if("tag", "tag/current", "2")),
+        (true, Batch::new().delete_tree("tag/none")),
+        (true, Batch::new().delete("tag/none")),
+        (true, Batch::new().create("tag/new", "1")),
+        (false, Batch::new().put("tag/was", "3")),
+    ] {
+        if is_removal {
+            held.lock_shared().unwrap()
+        } else {
+            held.lock().unwrap()
+        }
+        let second = Arc::clone(&second);
+        let waiting = tokio::spawn(async move { second.apply(batch.lock("tag")).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished());
+        // No condition is decided yet.
+        std::fs::write(dir.path().join("tag/current"), "3").unwrap();
+        held.unlock().unwrap();
+        waiting.await.unwrap().unwrap();
+    }
+    assert_eq!(&first.get("tag/current", 10).await.unwrap()[..], b"3");
+    assert_eq!(&first.get("tag/was", 10).await.unwrap()[..], b"3");
+}

@@ -8,7 +8,7 @@ mod swift;
 use crate::support::{OCI_MANIFEST, Raw, Registry, begin, blob_path, path, push_referrer, refused, until, with};
 use anyhow::{Context, Result, ensure};
 use e2e::{Client, Image, Server, digest, random};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -185,7 +185,7 @@ impl Old {
     /// `config` is all but the address.
     fn start(program: &Path, config: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = e2e::free_local_address()?;
         let (file, log) = (dir.path().join("config.yml"), dir.path().join("log"));
         std::fs::write(&file, format!("{config}http: {{addr: '{address}'}}\n"))?;
         let output = std::fs::File::create(&log)?;

@@ -13,7 +13,7 @@ use bucket::azure::{AzureSettings, open};
 use bucket::{BucketDriver, Budget, OpenError, Secret};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ impl Drop for Server {
 /// One server, if the program is installed.
 fn start() -> Option<Server> {
     let dir = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = crate::free_local_address().unwrap();
     let child = spawn(address, dir.path(), &[])?;
     let mut server = Server { address, child, dir };
     server.wait();

@@ -9,7 +9,7 @@ mod tokens;
 use crate::wire::exchange;
 use bucket::gcs::{GcsSettings, open};
 use bucket::{BucketDriver, Budget, OpenError};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ fn start_with(scheme: &str, arguments: &[&str]) -> Option<Server> {
         eprintln!("skipped: HOMEPORT_TEST_FAKE_GCS is not set");
         return None;
     };
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = crate::free_local_address().unwrap();
     let mut command = Command::new(program);
     command.args(arguments).args([
         "-scheme",

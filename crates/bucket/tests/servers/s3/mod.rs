@@ -9,7 +9,7 @@ use crate::ceph::Ceph;
 use crate::wire::exchange;
 use bucket::s3::{S3Settings, open};
 use bucket::{BucketDriver, Budget, OpenError, Secret};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -94,7 +94,7 @@ fn start_with(kind: Kind, arguments: &[String]) -> Option<Server> {
         return None;
     };
     let dir = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = crate::free_local_address().unwrap();
     let mut command = Command::new(program);
     match kind {
         Kind::Versity => {

@@ -1,7 +1,7 @@
 //! All of Swift in one folder: its proxy with its own way to sign in, one server of each kind, and memcached for the tokens.
 
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,10 +89,8 @@ impl Cloud {
             return Ok(None);
         }
         let dir = tempfile::tempdir()?;
-        // All are held until all are chosen.
-        let listeners = (0..5).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>>>()?;
-        let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<Vec<u16>>>()?;
-        drop(listeners);
+        let ports = PROGRAMS.map(|_| crate::free_local_address().map(|address| address.port()));
+        let ports = ports.into_iter().collect::<Result<Vec<u16>>>()?;
         if !make_rings(&programs, dir.path(), &ports)? {
             eprintln!("skipped: files of {} cannot have attributes", dir.path().display());
             return Ok(None);
