@@ -177,7 +177,8 @@ fn put_manifests(count: usize, content: &Content, client: &mut Client, seed: u64
             }
         }
     }
-    let template = manifest_bytes(&content.config, &[layer], MARK);
+    // Unlike all that were put before: a manifest that is there already is another kind of work.
+    let template = manifest_bytes(&content.config, &[layer], &format!("{seed} {MARK}"));
     Ok(Plan::of(PutManifests::new(names, &template, MARK, MANIFEST_TYPE)))
 }
 
