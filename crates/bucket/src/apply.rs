@@ -101,23 +101,11 @@ pub(crate) async fn put(shared: &Shared, key: &str, data: Bytes, mode: PutMode, 
     let new = Small { shared, key, path, data, now };
     match mode {
         PutMode::Replace => new.replace().await,
-        PutMode::Keep if !shared.conditions => {
-            if holds(shared, key, &new.data).await? {
-                Ok(())
-            } else {
-                new.replace().await
-            }
+        PutMode::Keep => {
+            new.keep().await?;
+            shared.kept.note(key);
+            Ok(())
         }
-        PutMode::Keep => match new.create().await {
-            Err(error) if error.kind == ErrorKind::Conflict => {
-                if holds(shared, key, &new.data).await? {
-                    Ok(())
-                } else {
-                    new.replace().await
-                }
-            }
-            other => other,
-        },
         PutMode::Create if !shared.conditions => match read::stat(shared, key).await {
             Ok(_) => Err(Error::new(ErrorKind::Conflict, "create", key, "the key is taken")),
             Err(error) if error.is_not_found() => new.replace().await,
@@ -153,6 +141,28 @@ impl Small<'_> {
 
     async fn replace(&self) -> Result<()> {
         self.send(StoreMode::Overwrite).await.map_err(|error| wrap("put", self.key, &error))
+    }
+
+    /// Content that never differs: what is there stays, unless it is damaged.
+    async fn keep(&self) -> Result<()> {
+        let conditions = self.shared.conditions;
+        if (!conditions || self.shared.kept.is_likely(self.key)) && self.is_kept().await? {
+            return Ok(());
+        }
+        if conditions {
+            match self.create().await {
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                other => return other,
+            }
+            if self.is_kept().await? {
+                return Ok(());
+            }
+        }
+        self.replace().await
+    }
+
+    async fn is_kept(&self) -> Result<bool> {
+        holds(self.shared, self.key, &self.data).await
     }
 
     async fn create(&self) -> Result<()> {

@@ -5,6 +5,7 @@ use crate::budget::Budget;
 use crate::circuit::Circuit;
 use crate::error::wrap;
 use crate::http::Seen;
+use crate::kept::Kept;
 use crate::keys::Keys;
 use crate::open::OpenError;
 use crate::requests::Requests;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) pool: Arc<BufferPool>,
     pub(crate) locks: Arc<KeyLocks>,
+    pub(crate) kept: Kept,
     /// Size of parts that is wanted.
     pub(crate) part_bytes: u64,
     /// Parts that a large object has at most.
@@ -68,6 +70,7 @@ impl Shared {
             budget,
             pool: BufferPool::new(IDLE_BUFFERS),
             locks: KeyLocks::new(),
+            kept: Kept::new(),
             part_bytes: 0,
             parts_max: crate::parts::PARTS_MAX,
             conditions: false,

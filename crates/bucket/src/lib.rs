@@ -22,6 +22,7 @@ mod filling;
 pub mod gcs;
 mod handle;
 mod http;
+mod kept;
 mod keys;
 mod leftovers;
 mod list;

@@ -60,19 +60,25 @@ impl Store {
         let name: Arc<str> = repo.as_str().into();
         let mut found = Vec::with_capacity(tags.len());
         for tag in tags {
-            // Nobody has seen a tag whose link is damaged.
-            let is = match self.tag_link(repo, *tag).await {
-                Ok(link) => Some(link.digest),
-                Err(Error::ManifestUnknown) => None,
-                Err(error) => return Err(error),
+            let moves = !immutable.covers(repo.as_str(), tag.as_str());
+            let (mode, new) = if moves && self.driver.is_remote() {
+                (Mode::Replace, None)
+            } else {
+                // Nobody has seen a tag whose link is damaged.
+                let is = match self.tag_link(repo, *tag).await {
+                    Ok(link) => Some(link.digest),
+                    Err(Error::ManifestUnknown) => None,
+                    Err(error) => return Err(error),
+                };
+                let mode = match is {
+                    _ if moves => Mode::Replace,
+                    None => Mode::Create,
+                    Some(is) if is == *digest => Mode::Stays,
+                    Some(is) => return Err(Error::immutable(repo, *tag, Some(is))),
+                };
+                (mode, Some(is.is_none()))
             };
-            let mode = match is {
-                _ if !immutable.covers(repo.as_str(), tag.as_str()) => Mode::Replace,
-                None => Mode::Create,
-                Some(is) if is == *digest => Mode::Stays,
-                Some(is) => return Err(Error::immutable(repo, *tag, Some(is))),
-            };
-            let change = Change::Pushed { repo: Arc::clone(&name), tag: tag.as_str().into(), new: is.is_none() };
+            let change = Change::Pushed { repo: Arc::clone(&name), tag: tag.as_str().into(), new };
             found.push((*tag, mode, change));
         }
         Ok(TagsToPut(found))

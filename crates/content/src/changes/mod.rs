@@ -33,8 +33,9 @@ pub enum Change {
         repo: Arc<str>,
         /// The tag.
         tag: Box<str>,
-        /// There was none of that name before. Of two that push it at once both may be told so.
-        new: bool,
+        /// There was none of that name before. Of two that push it at once both may be told so. `None`: nobody has looked, as that
+        /// would be a request to a service; what the tag is tells, see [`TagState::is_new`].
+        new: Option<bool>,
     },
     /// A tag was removed.
     Removed {
@@ -193,7 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pushed(number: usize) -> Change {
-        Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), new: false }
+        Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), new: Some(false) }
     }
 
     fn all(changes: &Changes) -> Vec<Arc<Noted>> {

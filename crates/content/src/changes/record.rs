@@ -51,7 +51,7 @@ struct Entry {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum What {
-    Pushed { repo: Box<str>, tag: Box<str>, new: bool },
+    Pushed { repo: Box<str>, tag: Box<str>, new: Option<bool> },
     Removed { repo: Box<str>, tag: Box<str>, digest: Digest, pushed: u64, created: u64 },
     Namespace { namespace: Box<str> },
     Unknown,
@@ -136,7 +136,7 @@ mod tests {
             created: time(created).unwrap(),
         });
         prop_oneof![
-            (named, any::<bool>()).prop_map(|((repo, tag), new)| Change::Pushed {
+            (named, any::<Option<bool>>()).prop_map(|((repo, tag), new)| Change::Pushed {
                 repo: repo.into(),
                 tag: tag.into(),
                 new

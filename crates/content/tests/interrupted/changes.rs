@@ -37,7 +37,7 @@ impl Follower {
 }
 
 fn pushed(tag: &str, new: bool) -> Change {
-    Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new }
+    Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new: Some(new) }
 }
 
 fn removed(tag: &str, was: TagState) -> Change {
@@ -67,6 +67,27 @@ async fn pushes_tell_what_is_new() {
     store.tag_delete(repo(), tag("v1"), None).await.unwrap();
     push_manifest(&store, &image(0), None, &["v1"]).await.unwrap();
     assert_eq!(follower.next()[1..], [pushed("v1", true)]);
+}
+
+/// A look at the tag would be a request: what it is after the push tells the same.
+#[tokio::test]
+async fn a_push_to_a_service_looks_at_no_tag_that_may_move() {
+    let store = with_blob(Troubled::untouched(Arc::new(MemoryDriver::default())).remote(true)).await;
+    store.set_immutable_tags(content::ImmutableTags::parse(&["fixed"]).unwrap());
+    let mut follower = Follower::new(&store);
+    let unknown = |tag: &str| Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new: None };
+    push_manifest(&store, &image(0), None, &["v1", "fixed"]).await.unwrap();
+    assert_eq!(follower.next(), [unknown("v1"), pushed("fixed", true)]);
+    let is_new = async |name: &str| store.tag_state(repo(), tag(name)).await.unwrap().is_new();
+    assert!(is_new("v1").await && is_new("fixed").await);
+    push_manifest(&store, &image(0), None, &["v1", "fixed"]).await.unwrap();
+    assert_eq!(follower.next(), [unknown("v1"), pushed("fixed", false)]);
+    assert!(!is_new("v1").await && is_new("fixed").await, "the one was pushed again, the other one stays as it is");
+    store.tag_delete(repo(), tag("v1"), None).await.unwrap();
+    push_manifest(&store, &image(1), None, &["v1"]).await.unwrap();
+    assert!(is_new("v1").await);
+    push_manifest(&store, &image(2), None, &["v1"]).await.unwrap();
+    assert!(!is_new("v1").await);
 }
 
 #[tokio::test]
@@ -138,7 +159,7 @@ async fn tags(driver: &MemoryDriver) -> BTreeMap<String, Digest> {
 fn check_noted(before: &BTreeMap<String, Digest>, after: &BTreeMap<String, Digest>, noted: &[Change], round: usize) {
     for name in before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name)) {
         let is_noted = noted.iter().any(|change| match change {
-            Change::Pushed { tag, new, .. } => **tag == **name && *new != before.contains_key(name),
+            Change::Pushed { tag, new, .. } => **tag == **name && *new == Some(!before.contains_key(name)),
             Change::Removed { tag, was, .. } => **tag == **name && Some(&was.digest) == before.get(name),
             Change::Namespace { namespace } => **namespace == *"team",
             Change::Unknown => false,

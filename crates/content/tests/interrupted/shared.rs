@@ -80,7 +80,7 @@ impl Process {
 }
 
 fn pushed(tag: &str, new: bool) -> Change {
-    Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new }
+    Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new: Some(new) }
 }
 
 fn records(folder: &Path) -> usize {

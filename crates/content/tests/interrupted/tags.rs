@@ -261,5 +261,5 @@ async fn a_damaged_tag_is_new_when_it_is_pushed() {
     let start = store.changes().newest();
     push(&store, 0).await;
     let noted = store.changes().since(start).unwrap();
-    assert!(matches!(noted[0].change, Change::Pushed { new: true, .. }), "{noted:?}");
+    assert!(matches!(noted[0].change, Change::Pushed { new: Some(true), .. }), "{noted:?}");
 }

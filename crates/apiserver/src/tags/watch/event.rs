@@ -53,10 +53,11 @@ impl Watcher {
         }
     }
 
-    async fn pushed(&self, at: u64, repo: &Arc<str>, tag: &str, new: bool) -> Result<Events> {
+    async fn pushed(&self, at: u64, repo: &Arc<str>, tag: &str, new: Option<bool>) -> Result<Events> {
         let Some(entry) = self.entry(repo, tag, false).await? else { return Ok(Events::new()) };
         // If it is gone again, its removal follows.
         let Some(state) = self.truth(at, &entry).await? else { return Ok(Events::new()) };
+        let new = new.unwrap_or_else(|| state.is_new());
         Ok(vec![(if new { "ADDED" } else { "MODIFIED" }, self.as_it_is(at, entry, state).await?)])
     }
 

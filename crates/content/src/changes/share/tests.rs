@@ -28,7 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn pushed(number: u32) -> Change {
-    Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), new: false }
+    Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), new: Some(false) }
 }
 
 fn number(change: &Change) -> Option<u32> {
