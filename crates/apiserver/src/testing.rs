@@ -150,9 +150,13 @@ impl Answer {
 impl World {
     /// A server that is ready, in a cluster with these namespaces and `kube-system`; the UID of each is `<name>-uid`.
     pub(crate) async fn start(namespaces: &[&str]) -> Self {
+        Self::start_on(MemoryDriver::default(), namespaces).await
+    }
+
+    /// The same on another storage.
+    pub(crate) async fn start_on(driver: MemoryDriver, namespaces: &[&str]) -> Self {
         let proxy = FrontProxy::new();
         let cluster = Cluster::start(namespaces, &proxy).await;
-        let driver = MemoryDriver::default();
         let store = Store::new(Arc::new(driver.clone()), content::Settings::default());
         let (rights, knobs) = (Arc::<Rights>::default(), Arc::<Knobs>::default());
         let sources = cluster.sources().await;

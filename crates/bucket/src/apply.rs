@@ -101,11 +101,7 @@ pub(crate) async fn put(shared: &Shared, key: &str, data: Bytes, mode: PutMode, 
     let new = Small { shared, key, path, data, now };
     match mode {
         PutMode::Replace => new.replace().await,
-        PutMode::Keep => {
-            new.keep().await?;
-            shared.kept.note(key);
-            Ok(())
-        }
+        PutMode::Keep => new.keep().await,
         PutMode::Create if !shared.conditions => match read::stat(shared, key).await {
             Ok(_) => Err(Error::new(ErrorKind::Conflict, "create", key, "the key is taken")),
             Err(error) if error.is_not_found() => new.replace().await,
@@ -145,23 +141,24 @@ impl Small<'_> {
 
     /// Content that never differs: what is there stays, unless it is damaged.
     async fn keep(&self) -> Result<()> {
-        let conditions = self.shared.conditions;
-        if (!conditions || self.shared.kept.is_likely(self.key)) && self.is_kept().await? {
+        let Shared { kept, conditions, .. } = self.shared;
+        if (!conditions || kept.is_likely(self.key)) && self.is_there().await? {
             return Ok(());
         }
-        if conditions {
-            match self.create().await {
-                Err(error) if error.kind == ErrorKind::Conflict => {}
-                other => return other,
+        let created = if *conditions { self.create().await } else { self.replace().await };
+        match created {
+            Err(error) if *conditions && error.kind == ErrorKind::Conflict => {
+                if !self.is_there().await? {
+                    self.replace().await?;
+                }
             }
-            if self.is_kept().await? {
-                return Ok(());
-            }
+            other => other?,
         }
-        self.replace().await
+        kept.note(self.key);
+        Ok(())
     }
 
-    async fn is_kept(&self) -> Result<bool> {
+    async fn is_there(&self) -> Result<bool> {
         holds(self.shared, self.key, &self.data).await
     }
 

@@ -27,7 +27,7 @@ mod whole;
 
 pub use blob::{AddressLife, Blob, BlobInfo};
 pub use catalog::CatalogPage;
-pub use changes::{CHANGES_MAX, Change, Changes, Noted};
+pub use changes::{Before, CHANGES_MAX, Change, Changes, Noted};
 pub use error::{Error, Result};
 pub use expiry::Expired;
 pub use immutable::ImmutableTags;

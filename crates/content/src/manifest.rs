@@ -22,6 +22,8 @@ pub struct StoredManifest {
     pub subject: Option<Digest>,
 }
 
+/// Tags of one batch that removes them: each is a name to be locked.
+const TAGS_AT_ONCE_MAX: usize = 256;
 /// So often a manifest is removed that is pushed again meanwhile.
 const REMOVAL_ROUNDS_MAX: usize = 5;
 /// So often its tags are, which without it come again.
@@ -297,7 +299,13 @@ impl Store {
         }
         let mut removed = BTreeSet::new();
         for round in 1.. {
-            self.apply_noted(&under_way, removal(repo, &names, subject.as_ref(), &tags), removed_tags(repo, &tags))
+            let mut left = &tags[..];
+            while let Some((some, rest)) = left.split_at_checked(TAGS_AT_ONCE_MAX).filter(|(_, rest)| !rest.is_empty())
+            {
+                self.apply_noted(&under_way, removal(repo, &[], None, some), removed_tags(repo, some)).await?;
+                left = rest;
+            }
+            self.apply_noted(&under_way, removal(repo, &names, subject.as_ref(), left), removed_tags(repo, left))
                 .await?;
             for name in &names {
                 self.caches.drop_grant(GrantKind::Revision, repo.as_str(), name);

@@ -1,9 +1,10 @@
 //! How a push sets tags: one that may move is replaced, one that may not is created.
 
-use crate::changes::Change;
+use crate::changes::{Before, Change};
 use crate::{Error, Result, Store, layout};
 use oci::{Digest, RepoName, Tag};
 use std::sync::Arc;
+use std::time::SystemTime;
 use storage::Batch;
 
 /// What is to be done with one tag.
@@ -58,11 +59,12 @@ impl Store {
     ) -> Result<TagsToPut<'t>> {
         let immutable = self.immutable_tags();
         let name: Arc<str> = repo.as_str().into();
+        let began = SystemTime::now();
         let mut found = Vec::with_capacity(tags.len());
         for tag in tags {
             let moves = !immutable.covers(repo.as_str(), tag.as_str());
-            let (mode, new) = if moves && self.driver.is_remote() {
-                (Mode::Replace, None)
+            let (mode, before) = if moves && self.driver.is_remote() {
+                (Mode::Replace, Before::Unknown { began })
             } else {
                 // Nobody has seen a tag whose link is damaged.
                 let is = match self.tag_link(repo, *tag).await {
@@ -76,9 +78,9 @@ impl Store {
                     Some(is) if is == *digest => Mode::Stays,
                     Some(is) => return Err(Error::immutable(repo, *tag, Some(is))),
                 };
-                (mode, Some(is.is_none()))
+                (mode, if is.is_none() { Before::Nothing } else { Before::Tag })
             };
-            let change = Change::Pushed { repo: Arc::clone(&name), tag: tag.as_str().into(), new };
+            let change = Change::Pushed { repo: Arc::clone(&name), tag: tag.as_str().into(), before };
             found.push((*tag, mode, change));
         }
         Ok(TagsToPut(found))

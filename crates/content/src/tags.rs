@@ -21,14 +21,6 @@ pub struct TagState {
     pub created: SystemTime,
 }
 
-impl TagState {
-    /// It has been pushed once since it was last removed.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.pushed == self.created
-    }
-}
-
 /// The link that a tag is.
 pub(crate) struct Link {
     /// What it says.

@@ -16,9 +16,16 @@ type Objects = BTreeMap<String, (Bytes, SystemTime)>;
 #[derive(Clone, Default)]
 pub struct MemoryDriver {
     objects: Arc<Mutex<Objects>>,
+    remote: bool,
 }
 
 impl MemoryDriver {
+    /// One that says that each call is a request to a service.
+    #[must_use]
+    pub fn remote() -> Self {
+        Self { remote: true, ..Self::default() }
+    }
+
     fn objects(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,6 +131,10 @@ impl Driver for MemoryDriver {
     fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()> {
         self.objects().remove(handle);
         Box::pin(async { Ok(()) })
+    }
+
+    fn is_remote(&self) -> bool {
+        self.remote
     }
 
     fn is_shared(&self) -> bool {

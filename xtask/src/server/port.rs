@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Below the ports that the kernel gives to whoever wants any (`ip_local_port_range`), and below those of Kubernetes' nodes:
-/// until the program listens, and while it is started again, nobody else gets its port.
+/// between our look and the start of the program, or while it is started again, none of those gets its port.
 const FIRST: u32 = 11_000;
 const COUNT: u32 = 19_000;
 /// Processes that run at once begin at places apart from each other.
@@ -18,7 +18,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// # Errors
 /// All are taken, or the host is not of this machine.
 pub fn free_address(host: IpAddr) -> io::Result<SocketAddr> {
-    let begin = std::process::id() % COUNT * APART;
+    let begin = (std::process::id() % COUNT) * APART;
     let mut last = io::Error::other("no port is free");
     for _ in 0..COUNT {
         let port = FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;

@@ -34,7 +34,10 @@ fn tags(list: &Value) -> Vec<String> {
 
 /// A world in which the user may read and delete everything of the namespaces.
 async fn world(namespaces: &[&str]) -> World {
-    let world = World::start(namespaces).await;
+    granted(World::start(namespaces).await, namespaces)
+}
+
+fn granted(world: World, namespaces: &[&str]) -> World {
     for namespace in namespaces {
         world.rights.grant(USER, &format!("{namespace}/*"), &[Action::Pull, Action::Delete]);
     }

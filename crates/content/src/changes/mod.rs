@@ -33,9 +33,8 @@ pub enum Change {
         repo: Arc<str>,
         /// The tag.
         tag: Box<str>,
-        /// There was none of that name before. Of two that push it at once both may be told so. `None`: nobody has looked, as that
-        /// would be a request to a service; what the tag is tells, see [`TagState::is_new`].
-        new: Option<bool>,
+        /// What it was.
+        before: Before,
     },
     /// A tag was removed.
     Removed {
@@ -53,6 +52,33 @@ pub enum Change {
     },
     /// Some changes are not known: whoever follows has to look at everything again.
     Unknown,
+}
+
+/// What a tag was before a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// There was none of that name. Of two that push it at once both may be told so.
+    Nothing,
+    /// A tag.
+    Tag,
+    /// Nobody has looked, as that would be a request to a service.
+    Unknown {
+        /// When the push began, by the clock that also gives the tag its time.
+        began: SystemTime,
+    },
+}
+
+impl Before {
+    /// The push has made the tag, which is this now. Of a push that nobody has looked before, as far as the clocks of the
+    /// processes that have pushed the tag agree.
+    #[must_use]
+    pub fn is_new(self, now: &TagState) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Tag => false,
+            Self::Unknown { began } => now.created >= began,
+        }
+    }
 }
 
 /// A change and its position.
@@ -194,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pushed(number: usize) -> Change {
-        Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), new: Some(false) }
+        Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), before: Before::Tag }
     }
 
     fn all(changes: &Changes) -> Vec<Arc<Noted>> {

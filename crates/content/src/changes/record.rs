@@ -1,6 +1,6 @@
 //! What one process tells the others: its last changes, numbered so that a gap shows.
 
-use super::{Change, Noted, micros};
+use super::{Before, Change, Noted, micros};
 use crate::{Namespace, TagState};
 use bytes::Bytes;
 use oci::{Digest, RepoName, Tag};
@@ -51,10 +51,18 @@ struct Entry {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum What {
-    Pushed { repo: Box<str>, tag: Box<str>, new: Option<bool> },
+    Pushed { repo: Box<str>, tag: Box<str>, before: Was },
     Removed { repo: Box<str>, tag: Box<str>, digest: Digest, pushed: u64, created: u64 },
     Namespace { namespace: Box<str> },
     Unknown,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Was {
+    Nothing,
+    Tag,
+    Unknown { began: u64 },
 }
 
 impl Record {
@@ -89,10 +97,28 @@ impl Record {
     }
 }
 
+impl Was {
+    fn of(before: Before) -> Self {
+        match before {
+            Before::Nothing => Self::Nothing,
+            Before::Tag => Self::Tag,
+            Before::Unknown { began } => Self::Unknown { began: micros(began) },
+        }
+    }
+
+    fn check(self) -> Option<Before> {
+        Some(match self {
+            Self::Nothing => Before::Nothing,
+            Self::Tag => Before::Tag,
+            Self::Unknown { began } => Before::Unknown { began: time(began)? },
+        })
+    }
+}
+
 impl What {
     fn of(change: &Change) -> Self {
         match change.clone() {
-            Change::Pushed { repo, tag, new } => Self::Pushed { repo: (*repo).into(), tag, new },
+            Change::Pushed { repo, tag, before } => Self::Pushed { repo: (*repo).into(), tag, before: Was::of(before) },
             Change::Removed { repo, tag, was: TagState { digest, pushed, created } } => {
                 Self::Removed { repo: (*repo).into(), tag, digest, pushed: micros(pushed), created: micros(created) }
             }
@@ -104,8 +130,9 @@ impl What {
     fn check(self) -> Option<Change> {
         let named = |repo: &str, tag: &str| RepoName::parse(repo).is_ok() && Tag::parse(tag).is_ok();
         match self {
-            Self::Pushed { repo, tag, new } => {
-                named(&repo, &tag).then(|| Change::Pushed { repo: repo.into(), tag, new })
+            Self::Pushed { repo, tag, before } => {
+                let before = before.check()?;
+                named(&repo, &tag).then(|| Change::Pushed { repo: repo.into(), tag, before })
             }
             Self::Removed { repo, tag, digest, pushed, created } => {
                 let was = TagState { digest, pushed: time(pushed)?, created: time(created)? };
@@ -135,11 +162,16 @@ mod tests {
             pushed: time(pushed).unwrap(),
             created: time(created).unwrap(),
         });
+        let before = prop_oneof![
+            Just(Before::Nothing),
+            Just(Before::Tag),
+            (0..u64::MAX / 4).prop_map(|began| Before::Unknown { began: time(began).unwrap() }),
+        ];
         prop_oneof![
-            (named, any::<Option<bool>>()).prop_map(|((repo, tag), new)| Change::Pushed {
+            (named, before).prop_map(|((repo, tag), before)| Change::Pushed {
                 repo: repo.into(),
                 tag: tag.into(),
-                new
+                before
             }),
             (named, state).prop_map(|((repo, tag), was)| Change::Removed { repo: repo.into(), tag: tag.into(), was }),
             "[a-z]{1,63}".prop_map(|namespace| Change::Namespace { namespace: namespace.into() }),

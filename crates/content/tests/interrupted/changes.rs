@@ -2,7 +2,7 @@
 
 use crate::drivers::Troubled;
 use crate::world::{bytes, manifest, open, other, push_blob, push_manifest, push_manifest_to, repo, tag};
-use content::{Change, Namespace, Result, Store, TagState};
+use content::{Before, Change, Namespace, Result, Store, TagState};
 use oci::Digest;
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -37,7 +37,11 @@ impl Follower {
 }
 
 fn pushed(tag: &str, new: bool) -> Change {
-    Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new: Some(new) }
+    Change::Pushed {
+        repo: repo().as_str().into(),
+        tag: tag.into(),
+        before: if new { Before::Nothing } else { Before::Tag },
+    }
 }
 
 fn removed(tag: &str, was: TagState) -> Change {
@@ -69,25 +73,32 @@ async fn pushes_tell_what_is_new() {
     assert_eq!(follower.next()[1..], [pushed("v1", true)]);
 }
 
-/// A look at the tag would be a request: what it is after the push tells the same.
+/// A look at the tag would be a request: what it is after the push tells the same, whoever has moved it meanwhile.
 #[tokio::test]
 async fn a_push_to_a_service_looks_at_no_tag_that_may_move() {
     let store = with_blob(Troubled::untouched(Arc::new(MemoryDriver::default())).remote(true)).await;
     store.set_immutable_tags(content::ImmutableTags::parse(&["fixed"]).unwrap());
     let mut follower = Follower::new(&store);
-    let unknown = |tag: &str| Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new: None };
-    push_manifest(&store, &image(0), None, &["v1", "fixed"]).await.unwrap();
-    assert_eq!(follower.next(), [unknown("v1"), pushed("fixed", true)]);
-    let is_new = async |name: &str| store.tag_state(repo(), tag(name)).await.unwrap().is_new();
-    assert!(is_new("v1").await && is_new("fixed").await);
-    push_manifest(&store, &image(0), None, &["v1", "fixed"]).await.unwrap();
-    assert_eq!(follower.next(), [unknown("v1"), pushed("fixed", false)]);
-    assert!(!is_new("v1").await && is_new("fixed").await, "the one was pushed again, the other one stays as it is");
+    for number in 0..3 {
+        push_manifest(&store, &image(number), None, &["v1"]).await.unwrap();
+    }
+    push_manifest(&store, &image(0), None, &["fixed"]).await.unwrap();
+    push_manifest(&store, &image(0), None, &["fixed"]).await.unwrap();
+    let noted = follower.next();
+    assert_eq!(noted[3..], [pushed("fixed", true), pushed("fixed", false)]);
+    let are_new = async |noted: &[Change]| {
+        let now = store.tag_state(repo(), tag("v1")).await.unwrap();
+        let is_new = |change: &Change| match change {
+            Change::Pushed { before: before @ Before::Unknown { .. }, .. } => before.is_new(&now),
+            other => panic!("{other:?}"),
+        };
+        noted.iter().map(is_new).collect::<Vec<_>>()
+    };
+    assert_eq!(are_new(&noted[..3]).await, [true, false, false]);
     store.tag_delete(repo(), tag("v1"), None).await.unwrap();
     push_manifest(&store, &image(1), None, &["v1"]).await.unwrap();
-    assert!(is_new("v1").await);
-    push_manifest(&store, &image(2), None, &["v1"]).await.unwrap();
-    assert!(!is_new("v1").await);
+    push_manifest(&store, &image(1), None, &["v1"]).await.unwrap();
+    assert_eq!(are_new(&follower.next()[1..]).await, [true, false]);
 }
 
 #[tokio::test]
@@ -159,7 +170,9 @@ async fn tags(driver: &MemoryDriver) -> BTreeMap<String, Digest> {
 fn check_noted(before: &BTreeMap<String, Digest>, after: &BTreeMap<String, Digest>, noted: &[Change], round: usize) {
     for name in before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name)) {
         let is_noted = noted.iter().any(|change| match change {
-            Change::Pushed { tag, new, .. } => **tag == **name && *new == Some(!before.contains_key(name)),
+            Change::Pushed { tag, before: was, .. } => {
+                **tag == **name && (*was == Before::Tag) == before.contains_key(name)
+            }
             Change::Removed { tag, was, .. } => **tag == **name && Some(&was.digest) == before.get(name),
             Change::Namespace { namespace } => **namespace == *"team",
             Change::Unknown => false,

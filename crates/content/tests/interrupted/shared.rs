@@ -4,7 +4,7 @@
 use crate::changes::image;
 use crate::drivers::{Switch, Troubled};
 use crate::world::{bytes, push_blob, push_manifest, repo, tag};
-use content::{Change, Error, Namespace, Settings, Store};
+use content::{Before, Change, Error, Namespace, Settings, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,7 +80,11 @@ impl Process {
 }
 
 fn pushed(tag: &str, new: bool) -> Change {
-    Change::Pushed { repo: repo().as_str().into(), tag: tag.into(), new: Some(new) }
+    Change::Pushed {
+        repo: repo().as_str().into(),
+        tag: tag.into(),
+        before: if new { Before::Nothing } else { Before::Tag },
+    }
 }
 
 fn records(folder: &Path) -> usize {

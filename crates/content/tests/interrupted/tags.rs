@@ -3,7 +3,7 @@
 use crate::changes::image;
 use crate::drivers::Troubled;
 use crate::world::{bytes, manifest, open, other, push_blob, push_manifest, repo, tag};
-use content::{Change, Error, Settings, Store, TagState};
+use content::{Before, Change, Error, Settings, Store, TagState};
 use oci::{Digest, Page, Reference};
 use std::sync::Arc;
 use std::time::Duration;
@@ -261,5 +261,5 @@ async fn a_damaged_tag_is_new_when_it_is_pushed() {
     let start = store.changes().newest();
     push(&store, 0).await;
     let noted = store.changes().since(start).unwrap();
-    assert!(matches!(noted[0].change, Change::Pushed { new: Some(true), .. }), "{noted:?}");
+    assert!(matches!(noted[0].change, Change::Pushed { before: Before::Nothing, .. }), "{noted:?}");
 }

@@ -37,6 +37,8 @@ pub(super) struct Changes {
     members: Mutex<Option<Members>>,
     /// Shared by changes with syncs of their own; held alone to change the way.
     way: Arc<RwLock<()>>,
+    /// How long to wait for a name that another process holds.
+    wait_max: Duration,
     retry: Mutex<Retry>,
     /// Ends the watching thread when dropped.
     watched: Mutex<Option<Sender<()>>>,
@@ -75,12 +77,13 @@ fn stopping(key: &str) -> Error {
 }
 
 impl Changes {
-    pub(super) fn new(disk: Arc<Disk>, members: Members, journal: Option<Journal>) -> Self {
+    pub(super) fn new(disk: Arc<Disk>, members: Members, journal: Option<Journal>, wait_max: Duration) -> Self {
         Self {
             disk,
             journal,
             members: Mutex::new(Some(members)),
             way: Arc::default(),
+            wait_max,
             retry: Mutex::new(Retry { at: Instant::now(), pause: RETRY }),
             watched: Mutex::default(),
             closed: false.into(),
@@ -110,6 +113,9 @@ impl Changes {
                     Submitted::Returned(refused, locks) => (batch, held) = (asked.unwrap_or(refused), locks),
                 }
             }
+            // Before the way: whoever wants to change it waits for nobody who waits for a name.
+            let names = lock_names(&self.disk, &batch, self.wait_max).await;
+            let names = names.map_err(|error| Error::io("lock", &key, error))?;
             let way = Arc::clone(&self.way).read_owned().await;
             if self.journal.as_ref().is_some_and(Journal::is_running) {
                 continue;
@@ -117,7 +123,7 @@ impl Changes {
             self.check(&key)?;
             let this = Arc::clone(self);
             let direct = move || {
-                let _until_done = (way, held);
+                let _until_done = (way, held, names);
                 this.apply_synced(&batch)
             };
             return blocking(&key, direct).await;
@@ -142,8 +148,6 @@ impl Changes {
 
     fn apply_synced(&self, batch: &Batch) -> Result<()> {
         self.disk.make_dirs(TEMP).map_err(|error| Error::io("create", TEMP, error))?;
-        let key = batch.ops.first().map_or("", Op::key);
-        let _names = lock_names(&self.disk, batch).map_err(|error| Error::io("lock", key, error))?;
         let way = tree::Way::Synced(SystemTime::now());
         batch
             .ops

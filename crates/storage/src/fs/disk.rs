@@ -224,7 +224,7 @@ impl Disk {
         sys::unlinkat(&self.root, from, AtFlags::empty())
     }
 
-    /// Of two processes that do this at once both may believe to be the first; within one, locks keep them apart.
+    /// Two that do this at once may both believe to be the first: locks by name keep them apart.
     fn move_new(&self, from: &str, to: &str) -> rustix::io::Result<()> {
         match sys::statat(&self.root, to, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => sys::renameat(&self.root, from, &self.root, to),

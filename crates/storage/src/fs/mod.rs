@@ -50,7 +50,8 @@ pub struct FsOptions {
     pub read_only: bool,
     /// Under steady load the journal is emptied this often, so that a replay stays short.
     pub journal_age_max: Duration,
-    /// How long to wait for other processes to share the folder; they need a moment to empty their journal.
+    /// How long to wait for other processes: at the start to share the folder, for which they need a moment to empty their
+    /// journal; later for what one of them is changing.
     pub wait_max: Duration,
     /// Sees every change of the disk; for tests.
     pub observer: Option<Arc<dyn Observer>>,
@@ -112,7 +113,7 @@ impl FsDriver {
             let repair = |turn: &_, alone| journal::recover(&disk, turn, alone);
             let members = Members::join(&disk, options.wait_max, repair).map_err(wrap("join or repair data folder"))?;
             let journal = (!is_network).then(|| Journal::new(Arc::clone(&disk), options.journal_age_max));
-            Some(Arc::new(Changes::new(Arc::clone(&disk), members, journal)))
+            Some(Arc::new(Changes::new(Arc::clone(&disk), members, journal, options.wait_max)))
         };
         let shared = Shared {
             disk,

@@ -238,3 +238,43 @@ async fn removals_and_conditions_have_a_name_for_themselves() {
     assert_eq!(&first.get("tag/current", 10).await.unwrap()[..], b"3");
     assert_eq!(&first.get("tag/was", 10).await.unwrap()[..], b"3");
 }
+
+/// Neither threads nor the way to the disk are held by those who wait.
+#[test]
+fn names_that_hang_are_in_the_way_of_no_others() {
+    const HUNG: usize = 20;
+    let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = [0, 1].map(|_| {
+            let options = FsOptions { wait_max: Duration::from_secs(2), ..FsOptions::new(dir.path()) };
+            Arc::new(FsDriver::open(options).unwrap())
+        });
+        let put = |name: String| Batch::new().put(format!("{name}/a"), "1").lock(name);
+        for index in 0..HUNG {
+            first.apply(put(format!("hung{index}"))).await.unwrap();
+        }
+        let names = std::fs::read_dir(dir.path().join("homeport/v1/locks/names")).unwrap().flatten();
+        let held: Vec<_> = names.map(|name| std::fs::File::open(name.path()).unwrap()).collect();
+        held.iter().for_each(|file| file.lock().unwrap());
+        let wait = |index: usize| {
+            let (second, batch) = (Arc::clone(&second), put(format!("hung{index}")));
+            tokio::spawn(async move { second.apply(batch).await })
+        };
+        let waiting: Vec<_> = (0..HUNG).map(wait).collect();
+        // Long enough for a try to get the folder alone.
+        for round in 0..15 {
+            let in_time = |work| tokio::time::timeout(Duration::from_secs(1), work);
+            in_time(second.apply(put(format!("free{round}")))).await.expect("waits for another name").unwrap();
+            second.get(&format!("free{round}/a"), 10).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        for waiting in waiting {
+            let error = waiting.await.unwrap().unwrap_err();
+            assert_eq!((error.kind, error.operation), (ErrorKind::Unavailable, "lock"));
+            assert!(error.source.to_string().contains("try again"), "{}", error.source);
+        }
+        drop(held);
+        second.apply(put("hung0".to_owned())).await.unwrap();
+    });
+}

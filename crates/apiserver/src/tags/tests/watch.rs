@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::tags::position::Version;
 use crate::testing::PATIENCE;
+use storage::memory::MemoryDriver;
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
@@ -99,6 +100,30 @@ async fn everything_and_then_what_changes() {
     let listed = world.get(USER, &one("shop", "app", "v2")).await.json();
     let mut whole = Watch::open(&world, &format!("{path}&resourceVersion={since}&fieldSelector=tag%3Dv2")).await;
     assert_eq!(whole.next().await.unwrap()["object"], listed);
+}
+
+/// There nobody looks at a tag before it is pushed.
+#[tokio::test]
+async fn what_is_new_on_a_service() {
+    let world = granted(World::start_on(MemoryDriver::remote(), &["shop"]).await, &["shop"]);
+    let since = version(&world).await;
+    let path = format!("{}?watch=true&resourceVersion={since}", all(Some("shop")));
+    let mut early = Watch::open(&world, &path).await;
+    world.push("shop/app", &["v1"], "a").await;
+    early.tells("ADDED", "app:v1").await;
+    world.push("shop/app", &["v1"], "b").await;
+    early.tells("MODIFIED", "app:v1").await;
+    world.push("shop/app", &["v1"], "b").await;
+    early.tells("MODIFIED", "app:v1").await;
+    let mut late = Watch::open(&world, &path).await;
+    for kind in ["ADDED", "MODIFIED", "MODIFIED"] {
+        late.tells(kind, "app:v1").await;
+    }
+    world.delete(USER, &one("shop", "app", "v1"), "").await;
+    world.push("shop/app", &["v1"], "a").await;
+    early.tells("DELETED", "app:v1").await;
+    // Told with the removal, since the tag is there again when the watcher looks; or by the push.
+    early.tells("ADDED", "app:v1").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use access::Action;
-use content::{Change, Namespace, Noted, TagState};
+use content::{Before, Change, Namespace, Noted, TagState};
 use oci::RepoName;
 use quick_cache::sync::Cache;
 
@@ -48,17 +48,16 @@ impl Watcher {
     pub(super) async fn events(&self, noted: &Noted) -> Result<Events> {
         match &noted.change {
             Change::Unknown | Change::Namespace { .. } => Ok(Events::new()),
-            Change::Pushed { repo, tag, new } => self.pushed(noted.at, repo, tag, *new).await,
+            Change::Pushed { repo, tag, before } => self.pushed(noted.at, repo, tag, *before).await,
             Change::Removed { repo, tag, was } => self.removed(noted.at, repo, tag, was).await,
         }
     }
 
-    async fn pushed(&self, at: u64, repo: &Arc<str>, tag: &str, new: Option<bool>) -> Result<Events> {
+    async fn pushed(&self, at: u64, repo: &Arc<str>, tag: &str, before: Before) -> Result<Events> {
         let Some(entry) = self.entry(repo, tag, false).await? else { return Ok(Events::new()) };
         // If it is gone again, its removal follows.
         let Some(state) = self.truth(at, &entry).await? else { return Ok(Events::new()) };
-        let new = new.unwrap_or_else(|| state.is_new());
-        Ok(vec![(if new { "ADDED" } else { "MODIFIED" }, self.as_it_is(at, entry, state).await?)])
+        Ok(vec![(if before.is_new(&state) { "ADDED" } else { "MODIFIED" }, self.as_it_is(at, entry, state).await?)])
     }
 
     async fn removed(&self, at: u64, repo: &Arc<str>, tag: &str, was: &TagState) -> Result<Events> {

@@ -1,7 +1,7 @@
 //! What one hears of another, without storage in between.
 
-use super::super::Change;
 use super::super::record::Record;
+use super::super::{Before, Change};
 use super::hear::{SILENCE_MAX, SKEW};
 use super::*;
 use crate::layout;
@@ -28,7 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn pushed(number: u32) -> Change {
-    Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), new: Some(false) }
+    Change::Pushed { repo: "a/b".into(), tag: number.to_string().into(), before: Before::Tag }
 }
 
 fn number(change: &Change) -> Option<u32> {
