@@ -72,6 +72,7 @@ fn lock_some(disk: &Disk, left: &mut Vec<u32>, held: &mut Vec<File>, operation: 
     Ok(())
 }
 
+/// Also to create: not every file system can refuse to move one file over another.
 fn needs_to_be_alone(batch: &Batch) -> bool {
     !batch.ops.iter().all(|op| matches!(op, Op::Put { mode: PutMode::Replace | PutMode::Keep, .. }))
 }
