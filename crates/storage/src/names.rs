@@ -10,7 +10,7 @@ pub struct Name<'a> {
 }
 
 /// Immutable names in ASCII order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 pub struct Names {
     text: String,
     /// End of each name in `text`; the highest bit tells a prefix.

@@ -179,9 +179,15 @@ async fn warm_reads_do_not_wait() {
     driver.apply(Batch::new().put("a/b", "1").put("a/c", "2").put("tag/index/a/1/link", "1")).await.unwrap();
     // A directory that has just changed is not trusted yet.
     let trusted = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while driver.list("a", "", 10).await.unwrap().stamp.is_none() && std::time::Instant::now() < trusted {
-        tokio::task::yield_now().await;
+    let stamp = async || driver.list("a", "", 10).await.unwrap().stamp;
+    let first = stamp().await;
+    driver.apply(Batch::new().put("a/d", "3")).await.unwrap();
+    assert_ne!(stamp().await, first);
+    driver.apply(Batch::new().delete("a/d")).await.unwrap();
+    while !matches!(driver.list("a", "", 10), Eventually::Ready(_)) && std::time::Instant::now() < trusted {
+        assert_eq!(stamp().await, first);
     }
+    assert_eq!(stamp().await, first, "one list has one stamp, trusted or not");
     drop(driver.get("a/b", 10).await.unwrap());
     assert!(driver.stat("a/none").await.is_err());
     assert!(matches!(driver.stat("a/b"), Eventually::Ready(_)), "stat");

@@ -5,6 +5,7 @@ use crate::{Error, ListPage, Names, NamesBuilder, Result};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rustix::fs::{self as sys, FileType, OFlags};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,6 +22,8 @@ pub(super) struct Listings {
 
 #[derive(Clone)]
 struct Listing {
+    /// Of the directory when it was read.
+    time: u64,
     stamp: u64,
     names: Arc<Names>,
 }
@@ -48,8 +51,8 @@ impl Listings {
             Err(_) => return None,
         };
         let listing = listing?;
-        let stamp = stamp(&sys::fstat(&dir).ok()?);
-        (listing.stamp == stamp).then(|| page(listing.names, after, limit, Some(stamp)))
+        let time = time(&sys::fstat(&dir).ok()?);
+        (listing.time == time).then(|| page(listing.names, after, limit, Some(listing.stamp)))
     }
 
     pub(super) fn read(&self, disk: &Disk, prefix: &str, after: &str, limit: usize) -> Result<ListPage> {
@@ -65,11 +68,12 @@ impl Listings {
         };
         let before = sys::fstat(&dir).map_err(|error| Error::io("list", prefix, error))?;
         let names = Arc::new(read_names(disk, prefix, &dir).map_err(|error| Error::io("list", prefix, error))?);
-        let stamp = (!is_racy(&before)).then(|| stamp(&before));
-        if let Some(stamp) = stamp {
-            self.cache.insert(prefix.into(), Listing { stamp, names: Arc::clone(&names) });
+        let stamp = stamp(&names);
+        if !is_racy(&before) {
+            let listing = Listing { time: time(&before), stamp, names: Arc::clone(&names) };
+            self.cache.insert(prefix.into(), listing);
         }
-        Ok(page(names, after, limit, stamp))
+        Ok(page(names, after, limit, Some(stamp)))
     }
 }
 
@@ -109,10 +113,19 @@ fn page(names: Arc<Names>, after: &str, limit: usize, stamp: Option<u64>) -> Lis
     ListPage { more: end < names.len(), range: start..end, names, stamp }
 }
 
-fn stamp(stat: &sys::Stat) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
+/// Which directory it is, and when it was changed last.
+fn time(stat: &sys::Stat) -> u64 {
+    hash(&(stat.st_dev, stat.st_ino, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec))
+}
+
+/// Of what is in the list, not of when: the same for all processes, and before and after the list is kept.
+fn stamp(names: &Names) -> u64 {
+    hash(names)
+}
+
+fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (stat.st_dev, stat.st_ino, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec).hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
