@@ -114,6 +114,12 @@ impl Place {
         builder.no_folder()
     }
 
+    /// Locks keep the processes that share it apart.
+    #[must_use]
+    pub fn has_locks(&self) -> bool {
+        self.folder
+    }
+
     /// Where every object is a file, for whoever looks through them all.
     #[must_use]
     pub fn tree(&self) -> Option<&Path> {

@@ -76,8 +76,8 @@ fn consistent(place: &Place, kills: usize, seed: u64) -> Result<Totals> {
     })?;
     totals.answered = actors.iter().map(|actor| actor.answered).sum();
     totals.lost = actors.iter().map(|actor| actor.lost).sum();
-    let tags = check::served(&cluster, &known)?;
-    totals.events = check::explained(&known)?;
+    let tags = check::served(&cluster, &known, place.has_locks())?;
+    totals.events = check::explained(&known, place.has_locks())?;
     (totals.blobs, totals.manifests) = (known.blobs().len(), known.manifests());
     cluster.stop()?;
     if let Some(tree) = place.tree() {
