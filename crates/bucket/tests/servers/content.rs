@@ -3,7 +3,7 @@
 use bucket::BucketDriver;
 use futures_util::StreamExt;
 use std::sync::Arc;
-use storage::{BufferPool, Driver, ObjectBody, Writer};
+use storage::{Batch, BufferPool, Driver, ObjectBody, Writer};
 
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| u8::try_from((index + index / 65_536) * 31 % 251).unwrap()).collect()
@@ -58,4 +58,17 @@ pub(crate) fn requests_since(driver: &BucketDriver) -> impl FnMut() -> u64 + use
         let before = std::mem::replace(&mut last, requests.total());
         last - before
     }
+}
+
+/// What a driver that has written `a/c` asks to keep it, and another one. `in_vain`: to look for what is gone, and create it.
+pub(crate) async fn keeping_costs(driver: &BucketDriver, other: &BucketDriver, in_vain: u64) {
+    let (mut since, mut since_other) = (requests_since(driver), requests_since(other));
+    driver.apply(Batch::new().keep("a/c", "2")).await.unwrap();
+    assert_eq!(since(), 1, "what it has written is looked at");
+    other.apply(Batch::new().keep("a/c", "2")).await.unwrap();
+    assert_eq!(since_other(), 2, "a condition that does not hold, and a look");
+    other.apply(Batch::new().delete("a/c")).await.unwrap();
+    driver.apply(Batch::new().keep("a/c", "2")).await.unwrap();
+    assert_eq!(since(), in_vain, "a look in vain");
+    assert_eq!(&other.get("a/c", 10).await.unwrap()[..], b"2");
 }
