@@ -51,7 +51,7 @@ impl<'a> Site<'a> {
         let rights: Vec<String> = rights.collect();
         let wide: Vec<String> = rights.iter().filter(|document| outlives(document, &self.home.name)).cloned().collect();
         *self.wide.lock().unwrap_or_else(PoisonError::into_inner) = wide.join("---\n");
-        self.kube.apply(&rights.join("---\n"))?;
+        self.kube.install(&rights)?;
         for account in ["homeport", "homeport-operator"] {
             let token = self.home.token(account)?;
             std::fs::write(self.files.path().join(account), self.kube.kubeconfig_with(&token)?)?;

@@ -44,7 +44,7 @@ impl<'a> Hosted<'a> {
         hosted.mourner.shall(&hosted.mourner.deleting(kube, &hosted.wide)?)?;
         let documents = documents.into_iter().filter(|document| !document.trim().is_empty());
         let (api, rest): (Vec<String>, Vec<String>) = documents.partition(|document| is(document, "APIService"));
-        kube.apply(&rest.join("---\n"))?;
+        kube.install(&rest)?;
         let ready = kube.ok(&format!("-n {} rollout status deployment --timeout=90s", hosted.home.name));
         if let Err(error) = ready {
             let seen = kube.ok(&format!("-n {} describe pods", hosted.home.name)).unwrap_or_default();
@@ -52,9 +52,7 @@ impl<'a> Hosted<'a> {
                 kube.ok(&format!("-n {} logs -l app.kubernetes.io/name=homeport --all-containers", hosted.home.name));
             anyhow::bail!("{error}\n{seen}\n{}", logs.unwrap_or_default());
         }
-        for document in &api {
-            kube.apply(document)?;
-        }
+        kube.install(&api)?;
         Ok(hosted)
     }
 

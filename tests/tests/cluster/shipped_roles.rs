@@ -4,14 +4,11 @@ use anyhow::Result;
 use e2e::kube::{Kube, here, until};
 use e2e::manifests::{is, manifests};
 use e2e::site::{Repository, Site};
-use std::sync::{Mutex, PoisonError};
 
-/// Applies the roles of people, which belong to the cluster; once at a time.
+/// Applies the roles of people, which belong to the cluster.
 fn apply_roles(kube: &Kube) -> Result<()> {
-    static LOCK: Mutex<()> = Mutex::new(());
-    let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     let roles: Vec<String> = manifests(&[])?.into_iter().filter(|document| is(document, "ClusterRole")).collect();
-    kube.apply(&roles.join("---\n"))
+    kube.install(&roles)
 }
 
 /// `(role, pull, push)`, bound in one namespace; `view` and `edit` have theirs by aggregation.
