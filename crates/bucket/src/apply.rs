@@ -102,7 +102,7 @@ pub(crate) async fn put(shared: &Shared, key: &str, data: Bytes, mode: PutMode, 
     match mode {
         PutMode::Replace => new.replace().await,
         PutMode::Keep => new.keep().await,
-        PutMode::Create if !shared.conditions => match read::stat(shared, key).await {
+        PutMode::Create if !shared.keeps_conditions() => match read::stat(shared, key).await {
             Ok(_) => Err(Error::new(ErrorKind::Conflict, "create", key, "the key is taken")),
             Err(error) if error.is_not_found() => new.replace().await,
             Err(error) => Err(error),
@@ -141,13 +141,13 @@ impl Small<'_> {
 
     /// Content that never differs: what is there stays, unless it is damaged.
     async fn keep(&self) -> Result<()> {
-        let Shared { kept, conditions, .. } = self.shared;
+        let (kept, conditions) = (&self.shared.kept, self.shared.keeps_conditions());
         if (!conditions || kept.is_likely(self.key)) && self.is_there().await? {
             return Ok(());
         }
-        let created = if *conditions { self.create().await } else { self.replace().await };
+        let created = if conditions { self.create().await } else { self.replace().await };
         match created {
-            Err(error) if *conditions && error.kind == ErrorKind::Conflict => {
+            Err(error) if conditions && error.kind == ErrorKind::Conflict => {
                 if !self.is_there().await? {
                     self.replace().await?;
                 }
@@ -266,7 +266,9 @@ async fn delete_if(shared: &Shared, key: &str, path: &Path, expected: &Bytes) ->
     let mut refusal = None;
     for _ in 0..REFUSALS_MAX {
         let Some(mark) = mark_of(shared, key, expected).await? else { return Ok(()) };
-        let Some(mark) = mark.filter(|_| shared.conditions) else { return delete_path(shared, key, path).await };
+        let Some(mark) = mark.filter(|_| shared.keeps_conditions()) else {
+            return delete_path(shared, key, path).await;
+        };
         match shared.bucket.delete_same(path, &mark).await {
             // Somebody has written it since, perhaps the same again, or does so now.
             Err(error) if kind_of(&error) == ErrorKind::Conflict || is_collision(&error) => refusal = Some(error),

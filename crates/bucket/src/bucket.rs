@@ -31,6 +31,11 @@ pub(crate) trait Bucket: Send + Sync + 'static {
         false
     }
 
+    /// So much time between two writes to one object.
+    fn writes_apart(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Removes one object; a missing one is fine.
     fn delete<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<()>>;
 

@@ -9,10 +9,13 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use storage::{BUFFER_BYTES, Error, ErrorKind, Result};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// Longest wait for memory of an upload that brings more than it has announced: it holds some, and others may wait for that.
 const OVERFLOW_WAIT: Duration = Duration::from_secs(5);
+
+/// Tails in memory beside the budget: each is as long as the smallest part.
+const TAILS_MAX: usize = 8;
 
 /// Longest wait for the first piece.
 const BEGIN_WAIT: Duration = Duration::from_secs(60);
@@ -26,6 +29,8 @@ pub struct Budget {
     freed: Notify,
     /// Those who hold nothing yet, in the order of asking.
     line: tokio::sync::Mutex<()>,
+    /// Those who read back what an earlier request has left.
+    tails: Semaphore,
 }
 
 #[derive(Debug)]
@@ -156,7 +161,13 @@ impl Budget {
         let units = usize::try_from(bytes / BUFFER_BYTES as u64).unwrap_or(usize::MAX);
         let total = units.clamp(crate::parts::MIN_UNITS, usize::MAX / BUFFER_BYTES);
         let state = State { free: total, shares: BTreeMap::new(), next: 0, waiting: 0 };
-        Arc::new(Self { total, state: Mutex::new(state), freed: Notify::new(), line: tokio::sync::Mutex::new(()) })
+        Arc::new(Self {
+            total,
+            state: Mutex::new(state),
+            freed: Notify::new(),
+            line: tokio::sync::Mutex::new(()),
+            tails: Semaphore::new(TAILS_MAX),
+        })
     }
 
     /// Bytes in use.
@@ -180,6 +191,13 @@ impl Budget {
             given.await
         };
         tokio::time::timeout(BEGIN_WAIT, first).await.map_err(|_| no_memory())
+    }
+
+    /// To be held while a tail is read back and taken over.
+    pub(crate) async fn tail(&self) -> Result<SemaphorePermit<'_>> {
+        let permit = tokio::time::timeout(BEGIN_WAIT, self.tails.acquire()).await;
+        // It is never closed.
+        permit.ok().and_then(|permit| permit.ok()).ok_or_else(no_memory)
     }
 
     /// One more unit of what was claimed.
@@ -278,6 +296,19 @@ mod tests {
         slow[1].settle();
         drop(slow);
         assert_eq!((budget.used(), budget.state().waiting), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_tails_are_in_memory_at_once() {
+        let budget = Budget::new(6 << 20);
+        let mut tails = Vec::new();
+        while let Some(Ok(tail)) = budget.tail().now_or_never() {
+            tails.push(tail);
+        }
+        assert_eq!(tails.len(), TAILS_MAX);
+        assert_eq!(budget.tail().await.unwrap_err().kind, ErrorKind::Unavailable, "waits for ever");
+        tails.pop();
+        assert!(budget.tail().now_or_never().unwrap().is_ok());
     }
 
     /// The line is no excuse: whoever stands in it is refused after the same time, and leaves it in order.

@@ -14,8 +14,7 @@ use crate::{apply, children, leftovers, read, writer};
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{PutMode, PutOptions};
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use storage::{
     Batch, BufferPool, Driver, Error, ErrorKind, Eventually, KeyLocks, ListPage, Object, Result, Stat, Task, Writer,
@@ -40,8 +39,8 @@ pub(crate) struct Shared {
     pub(crate) part_bytes: u64,
     /// Parts that a large object has at most.
     pub(crate) parts_max: usize,
-    /// The service keeps conditions on writes.
-    pub(crate) conditions: bool,
+    /// Whether the service keeps conditions on writes; not known while the bucket is full.
+    pub(crate) conditions: OnceLock<bool>,
     pub(crate) read_only: bool,
     /// Batches that were acknowledged and are not at their end.
     pub(crate) soon: Arc<Semaphore>,
@@ -73,7 +72,7 @@ impl Shared {
             kept: Kept::new(),
             part_bytes: 0,
             parts_max: crate::parts::PARTS_MAX,
-            conditions: false,
+            conditions: OnceLock::new(),
             read_only: false,
             soon: Arc::new(Semaphore::new(SOON_MAX)),
             written: Mutex::new(None),
@@ -83,14 +82,17 @@ impl Shared {
     /// Looks into the bucket and, unless it is only read, writes to learn what the service keeps. `why` makes of a failure
     /// what to do: it gets whether that was a write, and what the service said.
     pub(crate) async fn open(
-        mut self,
+        self,
         why: impl Fn(bool, &str) -> OpenError,
     ) -> std::result::Result<BucketDriver, OpenError> {
         self.look().await.map_err(|error| why(false, &error.source.to_string()))?;
         if !self.read_only {
-            self.conditions = self.try_conditions().await.map_err(|error| why(true, &error.source.to_string()))?;
-            if !self.conditions {
-                tracing::warn!("the service does not keep conditions on writes: use one replica, or another service");
+            match self.learn_conditions().await {
+                // What is there can be read, and room can be made.
+                Err(error) if error.kind == ErrorKind::NoSpace => {
+                    tracing::error!(cause = %error.source, "storage is full: pushes are refused until there is room");
+                }
+                learnt => learnt.map_err(|error| why(true, &error.source.to_string()))?,
             }
         }
         Ok(BucketDriver { shared: Arc::new(self) })
@@ -105,6 +107,19 @@ impl Shared {
 
     async fn look(&self) -> Result<()> {
         children::exists_below(self, &self.keys.below("")?).await.map(drop)
+    }
+
+    /// The service keeps conditions on writes, as far as is known.
+    pub(crate) fn keeps_conditions(&self) -> bool {
+        self.conditions.get().is_some_and(|keeps| *keeps)
+    }
+
+    async fn learn_conditions(&self) -> Result<()> {
+        let keeps = self.try_conditions().await?;
+        if !*self.conditions.get_or_init(|| keeps) {
+            tracing::warn!("the service does not keep conditions on writes: use one replica, or another service");
+        }
+        Ok(())
     }
 
     /// Writes into the bucket, and says whether a condition on a write is kept.
@@ -135,7 +150,10 @@ impl Shared {
         if self.read_only || self.written.lock().is_ok_and(|written| fresh(&written)) {
             return Ok(());
         }
-        self.write_probe(&self.keys.path(PROBE)?).await?;
+        match self.conditions.get() {
+            Some(_) => self.write_probe(&self.keys.path(PROBE)?).await?,
+            None => self.learn_conditions().await?,
+        }
         if let Ok(mut written) = self.written.lock() {
             *written = Some(Instant::now());
         }
@@ -235,6 +253,10 @@ impl Driver for BucketDriver {
 
     fn presign<'a>(&'a self, key: &'a str, ttl: Duration) -> Task<'a, Option<String>> {
         Box::pin(read::presign(&self.shared, key, ttl))
+    }
+
+    fn writes_apart(&self) -> Duration {
+        self.shared.bucket.writes_apart()
     }
 
     fn is_remote(&self) -> bool {

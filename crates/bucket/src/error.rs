@@ -78,7 +78,7 @@ pub(crate) fn kind_of(error: &StoreError) -> ErrorKind {
     match (status(&text), code(&text)) {
         (Some(404), Some("NoSuchKey" | "NoSuchUpload" | "BlobNotFound")) => ErrorKind::NotFound,
         // The parts are not there, or not any more.
-        (Some(400), Some("InvalidBlockList" | "NoSuchUpload")) => ErrorKind::NotFound,
+        (Some(400), Some("InvalidBlockList" | "InvalidPart" | "NoSuchUpload")) => ErrorKind::NotFound,
         (Some(412 | 304), _) | (Some(409), Some("BlobAlreadyExists" | "InvalidBlobType")) => ErrorKind::Conflict,
         (Some(507), _)
         | (_, Some("QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" | "StorageFull" | "OutOfCapacity")) => {

@@ -33,9 +33,43 @@ pub(crate) struct Handle {
     pub(crate) parts: Vec<(u32, u32)>,
     /// Length of the tail.
     pub(crate) tail: u32,
-    /// Length of all when the tail before this one was written; it goes when the next one is there.
+    /// Which tails there are.
+    pub(crate) tails: Tails,
+}
+
+/// Names of tails. Each is new: two processes that go on with one upload at the same moment never write over what the other
+/// has told its handle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) before: Option<u64>,
+    last: Option<Uuid>,
+    /// The one before, which an old handle may still need; it goes when the next one is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Uuid>,
+}
+
+impl Tails {
+    /// A name for the next one, and the names when that is written.
+    pub(crate) fn next(self) -> (Uuid, Self) {
+        let name = Uuid::new_v4();
+        (name, Self { last: Some(name), before: self.last })
+    }
+
+    /// The one that nobody needs when there is a next one.
+    pub(crate) const fn outdated(self) -> Option<Uuid> {
+        self.before
+    }
+
+    /// Some request has left one.
+    pub(crate) const fn any(self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Where they are.
+    pub(crate) fn keys(self, id: Uuid) -> impl Iterator<Item = String> {
+        self.last.into_iter().chain(self.before).map(move |name| tail_key(id, name))
+    }
 }
 
 /// Head of the object that holds a tail.
@@ -57,8 +91,8 @@ fn broken(text: &'static str) -> Error {
 }
 
 impl Handle {
-    pub(crate) fn new(id: Uuid, key: Option<String>, upload: Option<String>, before: Option<u64>) -> Self {
-        Self { v: 1, id, key, upload, parts: Vec::new(), tail: 0, before }
+    pub(crate) fn new(id: Uuid, key: Option<String>, upload: Option<String>, tails: Tails) -> Self {
+        Self { v: 2, id, key, upload, parts: Vec::new(), tail: 0, tails }
     }
 
     pub(crate) fn with(mut self, parts: &[Part], tail: u32) -> Self {
@@ -84,11 +118,16 @@ impl Handle {
         }
         let handle: Self = serde_json::from_str(text).map_err(|_| broken("not an upload of this driver"))?;
         let parts: u64 = handle.parts.iter().map(|(count, _)| u64::from(*count)).sum();
-        if handle.v != 1 || parts > crate::parts::PARTS_MAX as u64 || (parts > 0) != handle.upload.is_some() {
+        if handle.v != 2 || parts > crate::parts::PARTS_MAX as u64 || (parts > 0) != handle.upload.is_some() {
             return Err(broken("an upload of another version of this driver"));
         }
         handle.key.as_deref().map_or(Ok(()), check_key)?;
         Ok(handle)
+    }
+
+    /// Where the tail is.
+    pub(crate) fn tail_key(&self) -> Result<String> {
+        self.tails.last.map(|name| tail_key(self.id, name)).ok_or_else(|| broken("an upload without its tail"))
     }
 
     /// Length of all.
@@ -125,9 +164,9 @@ pub(crate) fn session_key(id: Uuid) -> String {
     format!("{UPLOADS}/{id}")
 }
 
-/// Where the tail is that ends at `total`.
-pub(crate) fn tail_key(id: Uuid, total: u64) -> String {
-    format!("{UPLOADS}/{id}.{total}.tail")
+/// Where a tail is.
+pub(crate) fn tail_key(id: Uuid, name: Uuid) -> String {
+    format!("{UPLOADS}/{id}.{}.tail", name.simple())
 }
 
 /// Where it says who ends the upload; see [`crate::claim`].
@@ -146,7 +185,8 @@ mod tests {
             let part = |(index, size): (usize, &u32)| Part { size: *size << 20, mark: format!("\"{index:032x}\"") };
             let parts: Vec<Part> = sizes.iter().enumerate().map(part).collect();
             let upload = (!parts.is_empty()).then(|| "u/+=".to_owned());
-            let handle = Handle::new(Uuid::new_v4(), key, upload, Some(7)).with(&parts, u32::try_from(tail.len()).unwrap());
+            let (_, tails) = Tails::default().next().1.next();
+            let handle = Handle::new(Uuid::new_v4(), key, upload, tails).with(&parts, u32::try_from(tail.len()).unwrap());
             let read = Handle::decode(&handle.encode()).unwrap();
             prop_assert_eq!(&read, &handle);
             prop_assert_eq!(read.total(), parts.iter().map(|part| u64::from(part.size)).sum::<u64>() + tail.len() as u64);
@@ -164,8 +204,8 @@ mod tests {
     fn a_handle_stays_small_and_cannot_name_a_stranger() {
         let parts: Vec<Part> =
             (0..10_000).map(|index| Part { size: 8 << 20, mark: format!("\"{index:032x}\"") }).collect();
-        let handle = Handle::new(Uuid::new_v4(), None, Some("u".to_owned()), None).with(&parts, 3);
-        assert!(handle.encode().len() < 200, "{}", handle.encode());
+        let handle = Handle::new(Uuid::new_v4(), None, Some("u".to_owned()), Tails::default().next().1).with(&parts, 3);
+        assert!(handle.encode().len() < 250, "{}", handle.encode());
         assert!(head(&parts).len() < HEAD_MAX);
         let stranger = handle.encode().replace("\"upload\"", "\"key\":\"../x\",\"upload\"");
         assert_eq!(Handle::decode(&stranger).unwrap_err().kind, ErrorKind::InvalidKey);

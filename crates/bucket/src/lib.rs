@@ -29,6 +29,7 @@ mod list;
 mod open;
 mod parts;
 mod read;
+mod renewal;
 mod requests;
 pub mod s3;
 mod secret;

@@ -93,6 +93,11 @@ fn by_code(names: &Names, bucket: &str, code: &str, text: &str) -> Option<(&'sta
             let to = region.map_or_else(|| "correct it".to_owned(), |(region, _)| format!("set it to {region}"));
             (names.region, format!("bucket {bucket} is in another region: {to}"))
         }
+        // What Alibaba's OSS calls the bucket in the path.
+        "SecondLevelDomainForbidden" => (
+            "storage.s3.forcepathstyle",
+            "the service takes the bucket in the host name only: set it to false".to_owned(),
+        ),
         "InvalidRegionName" => (names.region, "the service has no such region: correct it".to_owned()),
         _ => return None,
     })
@@ -126,6 +131,7 @@ mod tests {
             (said(400, "AuthorizationHeaderMalformed"), "region"),
             (said(301, "PermanentRedirect"), "region"),
             (said(403, "AccessDenied"), "accesskey"),
+            (said(403, "SecondLevelDomainForbidden"), "storage.s3.forcepathstyle"),
             ("Received redirect without LOCATION, ...".to_owned(), "region"),
             ("invalid peer certificate: UnknownIssuer".to_owned(), "cafile"),
             ("Error performing PUT http://169.254.169.254/latest/api/token".to_owned(), "accesskey"),

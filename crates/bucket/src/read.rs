@@ -109,11 +109,13 @@ async fn read_by(shared: &Shared, key: &str, max: usize, options: GetOptions) ->
     }
     let mut stream = found.into_stream();
     let mut data = BytesMut::new();
+    let size = usize::try_from(stat.size).unwrap_or(max);
     while let Some(bytes) = stream.next().await {
         let bytes = bytes.map_err(|error| wrap("get", key, &error))?;
         if data.is_empty() && bytes.len() as u64 == stat.size {
             return Ok(Found { stat, data: bytes, mark });
         }
+        data.reserve(size.saturating_sub(data.len()));
         data.extend_from_slice(&bytes);
         if data.len() > max {
             return Err(too_large());

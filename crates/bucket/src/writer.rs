@@ -8,7 +8,7 @@ use crate::claim;
 use crate::driver::Shared;
 use crate::error::{kind_of, status, wrap};
 use crate::filling::Filling;
-use crate::handle::{self, HEAD_MAX, Handle, Part, UPLOADS};
+use crate::handle::{self, HEAD_MAX, Handle, Part, Tails, UPLOADS};
 use crate::parts::{MIN_PART, Sizes};
 use crate::read;
 use bytes::Bytes;
@@ -44,8 +44,7 @@ pub(crate) struct BucketWriter {
     sizes: Sizes,
     announced: Option<u64>,
     len: u64,
-    /// Length of all when the last tail was written, and the one before; an old handle may still be in use.
-    tails: (Option<u64>, Option<u64>),
+    tails: Tails,
     failed: Option<Error>,
     /// A handle is out, or all is done: a drop removes nothing.
     keep: bool,
@@ -64,7 +63,7 @@ impl BucketWriter {
             sizes: Sizes::new(shared.part_bytes, announced, shared.parts_max),
             announced,
             len: 0,
-            tails: (None, None),
+            tails: Tails::default(),
             failed: None,
             keep: false,
         }
@@ -73,7 +72,8 @@ impl BucketWriter {
     pub(crate) async fn resume(shared: &Arc<Shared>, text: &str, offset: u64) -> Result<Self> {
         let handle = Handle::decode(text)?;
         let total = handle.total();
-        let tail_key = handle::tail_key(handle.id, total);
+        let tail_key = handle.tail_key()?;
+        let _tail = shared.budget.tail().await?;
         let (_, content) = read::read(shared, &tail_key, MIN_PART + HEAD_MAX).await?;
         let (parts, tail) = handle.read_tail(&content)?;
         let whole = total - tail.len() as u64;
@@ -85,7 +85,7 @@ impl BucketWriter {
         writer.upload = handle.upload;
         writer.parts = parts;
         writer.len = whole;
-        writer.tails = (Some(total), handle.before);
+        writer.tails = handle.tails;
         writer.keep = true;
         let tail = tail.slice(..usize::try_from(offset - whole).unwrap_or(0).min(tail.len()));
         drop(content);
@@ -219,17 +219,15 @@ impl BucketWriter {
         }
         self.wait_for(0).await?;
         let tail = u32::try_from(self.filling.len()).unwrap_or(u32::MAX);
-        self.put(&handle::tail_key(self.id, self.len), self.filling.copy(handle::head(&self.parts))).await?;
-        let (last, before) = self.tails;
-        if last != Some(self.len) {
-            self.tails = (Some(self.len), last);
-            // Whoever has the handle that names it went on from a later one.
-            if let Some(before) = before.filter(|before| *before != self.len) {
-                apply::delete(&self.shared, &handle::tail_key(self.id, before)).await?;
-            }
+        let (name, tails) = self.tails.next();
+        self.put(&handle::tail_key(self.id, name), self.filling.copy(handle::head(&self.parts))).await?;
+        // Whoever has the handle that names it went on from a later one.
+        if let Some(outdated) = self.tails.outdated() {
+            apply::delete(&self.shared, &handle::tail_key(self.id, outdated)).await?;
         }
+        self.tails = tails;
         self.keep = true;
-        let handle = Handle::new(self.id, self.key.clone(), self.upload.clone(), self.tails.1);
+        let handle = Handle::new(self.id, self.key.clone(), self.upload.clone(), self.tails);
         Ok(handle.with(&self.parts, tail).encode())
     }
 
@@ -241,7 +239,7 @@ impl BucketWriter {
         if self.upload.is_none() {
             self.put(key, self.filling.copy(Bytes::new())).await?;
         } else {
-            if self.tails.0.is_some() {
+            if self.tails.any() {
                 claim::take(&self.shared, self.id, key).await?;
             }
             let finished = match self.send_rest().await {
@@ -265,7 +263,7 @@ impl BucketWriter {
         self.filling = Filling::default();
         self.keep = true;
         let session = self.upload.is_some() && self.key.is_none();
-        let claimed = self.upload.is_some() && self.tails.0.is_some();
+        let claimed = self.upload.is_some() && self.tails.any();
         if let Err(error) = forget(&self.shared, self.id, session, claimed, self.tails).await {
             tracing::warn!(%error, "what is left of an upload stays until it is old");
         }
@@ -327,7 +325,7 @@ impl BucketWriter {
             for job in in_flight {
                 drop(job.await);
             }
-            let claimed = upload.is_some() && tails.0.is_some();
+            let claimed = upload.is_some() && tails.any();
             if claimed && !may_discard(&shared, id).await? {
                 return Ok(());
             }
@@ -357,15 +355,8 @@ async fn may_discard(shared: &Shared, id: Uuid) -> Result<bool> {
 }
 
 /// Removes the objects beside the parts; the claim last, so that nobody ends the upload while it goes.
-async fn forget(
-    shared: &Shared,
-    id: Uuid,
-    session: bool,
-    claimed: bool,
-    tails: (Option<u64>, Option<u64>),
-) -> Result<()> {
-    let tails = [tails.0, tails.1].into_iter().flatten().map(|total| handle::tail_key(id, total));
-    let keys = session.then(|| handle::session_key(id)).into_iter().chain(tails);
+async fn forget(shared: &Shared, id: Uuid, session: bool, claimed: bool, tails: Tails) -> Result<()> {
+    let keys = session.then(|| handle::session_key(id)).into_iter().chain(tails.keys(id));
     let deletes = keys.map(|key| async move { apply::delete(shared, &key).await });
     futures_util::future::try_join_all(deletes).await?;
     if claimed { apply::delete(shared, &handle::end_key(id)).await } else { Ok(()) }
@@ -375,7 +366,6 @@ async fn forget(
 pub(crate) async fn discard(shared: &Shared, text: &str) -> Result<()> {
     let handle = Handle::decode(text)?;
     let place = handle.key.clone().unwrap_or_else(|| handle::session_key(handle.id));
-    let tails = (Some(handle.total()), handle.before);
     let claimed = handle.upload.is_some();
     if claimed && !may_discard(shared, handle.id).await? {
         return Ok(());
@@ -383,7 +373,7 @@ pub(crate) async fn discard(shared: &Shared, text: &str) -> Result<()> {
     if let Some(upload) = &handle.upload {
         give_up(shared, &place, upload).await?;
     }
-    forget(shared, handle.id, claimed && handle.key.is_none(), claimed, tails).await
+    forget(shared, handle.id, claimed && handle.key.is_none(), claimed, handle.tails).await
 }
 
 impl Writer for BucketWriter {

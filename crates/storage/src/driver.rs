@@ -149,6 +149,11 @@ pub trait Driver: Send + Sync {
         false
     }
 
+    /// So much time a service wants between two writes to one key, if it goes on for long.
+    fn writes_apart(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Other processes may change now what is stored here.
     fn is_shared(&self) -> bool;
 

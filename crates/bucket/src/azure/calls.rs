@@ -173,15 +173,16 @@ impl Calls {
     async fn source(&self, key: &str) -> Result<HeaderMap> {
         let credential = self.credentials.get_credential().await?;
         let mut headers = HeaderMap::new();
+        let account = &self.place.service;
         let address = match &*credential {
-            AzureCredential::AccessKey(_) => self.signer(None)?.sign(&self.place, key, SOURCE_TIME),
+            AzureCredential::AccessKey(_) => self.signer(None)?.sign(&self.place, account, key, SOURCE_TIME),
             AzureCredential::BearerToken(token) => {
                 put(&mut headers, "x-ms-copy-source-authorization", &format!("Bearer {token}"))?;
-                self.place.real_blob(key)
+                self.place.real_blob(account, key)
             }
             AzureCredential::SASToken(pairs) => {
                 let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY)));
-                format!("{}?{}", self.place.real_blob(key), pairs.collect::<Vec<_>>().join("&"))
+                format!("{}?{}", self.place.real_blob(account, key), pairs.collect::<Vec<_>>().join("&"))
             }
         };
         put(&mut headers, "x-ms-copy-source", &address)?;
@@ -282,7 +283,7 @@ impl Calls {
             // It may write, so it is not given away.
             AzureCredential::SASToken(_) => return Ok(None),
         };
-        Ok(Some(self.signer(delegation)?.sign(&self.place, key, ttl)))
+        Ok(Some(self.signer(delegation)?.sign(&self.place, &self.place.clients, key, ttl)))
     }
 
     /// A key that signs for a user; `None`: there is none now, so that bytes pass through.
@@ -381,7 +382,7 @@ mod tests {
             client,
             credentials: Arc::new(StaticCredentialProvider::new(AzureCredential::BearerToken("token".to_owned()))),
             key: None,
-            place: Arc::new(Place::new(&AzureSettings::new("acc", "images"))),
+            place: Arc::new(Place::new(&AzureSettings::new("acc", "images")).unwrap()),
             part: 1 << 20,
             delegation: tokio::sync::Mutex::default(),
         }

@@ -6,6 +6,7 @@ use super::settings::Proof;
 use crate::connect::retries;
 use crate::error::all_of;
 use crate::open::OpenError;
+use crate::renewal::Renewed;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use object_store::ClientOptions;
@@ -44,7 +45,7 @@ pub(super) fn credentials(settings: &AzureSettings, options: &ClientOptions) -> 
     };
     let built =
         builder.build().map_err(|error| OpenError::new(setting, "cannot be used: correct it", &all_of(&error)))?;
-    Ok(Credentials { provider: Arc::clone(built.credentials()), setting })
+    Ok(Credentials { provider: Renewed::new(Arc::clone(built.credentials())), setting })
 }
 
 type Chosen = (MicrosoftAzureBuilder, &'static str);

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn each_mistake_names_its_setting() {
         let settings = AzureSettings::new("acc", "images");
-        let place = Place::new(&settings);
+        let place = Place::new(&settings).unwrap();
         let mistakes = Mistakes::new(&settings, &place, KEY);
         let said = |status: u16, code: &str| {
             format!("Server returned non-2xx status code: {status} X: <Error><Code>{code}</Code></Error>")

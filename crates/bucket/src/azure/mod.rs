@@ -47,7 +47,7 @@ const CONTENT: &str = "docker/registry/v2";
 /// # Errors
 /// One that names the setting to change.
 pub async fn open(settings: AzureSettings, read_only: bool, budget: Arc<Budget>) -> Result<BucketDriver, OpenError> {
-    let place = Arc::new(Place::new(&settings));
+    let place = Arc::new(Place::new(&settings)?);
     let keys = Keys::checked("storage.azure.rootdirectory", &settings.root_directory)?;
     let options = client_options(&settings, &place)?;
     let known = credentials(&settings, &options)?;
@@ -196,7 +196,7 @@ mod tests {
             let mut settings = AzureSettings::new("acc", "images");
             settings.service_url = Some("http://store.invalid/acc".to_owned());
             change(&mut settings);
-            let place = Arc::new(Place::new(&settings));
+            let place = Arc::new(Place::new(&settings).unwrap());
             let options = client_options(&settings, &place).unwrap();
             let known = credentials(&settings, &options).unwrap();
             Azure::new(&settings, &place, known, &options).err().map(|error| error.setting)

@@ -1,6 +1,8 @@
 //! Where the container is, and how its keys look there.
 
 use super::AzureSettings;
+use crate::addresses::{host_and_path, of_clients};
+use crate::open::OpenError;
 use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,8 @@ pub(super) struct Place {
     pub(super) account: String,
     /// Address of the account, without a slash at its end.
     pub(super) service: String,
+    /// The same for clients.
+    pub(super) clients: String,
     pub(super) container: String,
     /// What all our keys begin with: empty, or with a slash at the end.
     pub(super) root: String,
@@ -22,15 +26,19 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn new(settings: &AzureSettings) -> Self {
+    /// # Errors
+    /// `redirectendpoint` is no address.
+    pub(super) fn new(settings: &AzureSettings) -> Result<Self, OpenError> {
         let root = settings.root_directory.trim_matches('/');
-        Self {
+        let service = service(settings);
+        Ok(Self {
             account: settings.account_name.clone(),
-            service: service(settings),
+            clients: clients(settings, &service)?,
+            service,
             container: settings.container.clone(),
             root: if root.is_empty() { String::new() } else { format!("{root}/") },
             slash: AtomicBool::new(settings.leading_slash == Some(true)),
-        }
+        })
     }
 
     /// From now on keys have a leading slash, or not.
@@ -52,9 +60,9 @@ impl Place {
         format!("{}/{}/{}", self.service, self.container, utf8_percent_encode(key, PATH))
     }
 
-    /// Address of a blob as it is.
-    pub(super) fn real_blob(&self, key: &str) -> String {
-        format!("{}/{}/{}{}", self.service, self.container, self.slash(), utf8_percent_encode(key, PATH))
+    /// Address of a blob as it is, below one of the account's.
+    pub(super) fn real_blob(&self, account: &str, key: &str) -> String {
+        format!("{account}/{}/{}{}", self.container, self.slash(), utf8_percent_encode(key, PATH))
     }
 
     /// What signatures call a blob.
@@ -124,6 +132,16 @@ fn service(settings: &AzureSettings) -> String {
     url.trim_end_matches('/').to_owned()
 }
 
+/// Address of the account for clients. The account is named in the host or, at an emulator, in the path.
+fn clients(settings: &AzureSettings, service: &str) -> Result<String, OpenError> {
+    let given = of_clients("storage.azure.redirectendpoint", settings.redirect_endpoint.as_deref())?;
+    let Some(given) = given else { return Ok(service.to_owned()) };
+    let (host, path) = host_and_path(&given);
+    let names_account = !path.is_empty() || host.contains(&format!("://{}.", settings.account_name));
+    let path = if names_account { "" } else { host_and_path(service).1 };
+    Ok(format!("{given}{path}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +149,33 @@ mod tests {
     fn place(change: impl FnOnce(&mut AzureSettings)) -> Place {
         let mut settings = AzureSettings::new("acc", "images");
         change(&mut settings);
-        Place::new(&settings)
+        Place::new(&settings).unwrap()
+    }
+
+    #[test]
+    fn clients_may_know_another_address() {
+        let clients = |service: Option<&str>, given: &str| {
+            let set = |settings: &mut AzureSettings| {
+                settings.service_url = service.map(str::to_owned);
+                settings.redirect_endpoint = Some(given.to_owned());
+            };
+            place(set).clients
+        };
+        let emulator = Some("http://127.0.0.1:10000/acc");
+        for (service, given, expected) in [
+            (None, "", "https://acc.blob.core.windows.net"),
+            (None, "images.example.com/", "https://images.example.com"),
+            (None, "https://proxy.example.com/azure", "https://proxy.example.com/azure"),
+            (emulator, "", "http://127.0.0.1:10000/acc"),
+            (emulator, "https://store.example.com", "https://store.example.com/acc"),
+            (emulator, "https://store.example.com:8443/acc/", "https://store.example.com:8443/acc"),
+            (emulator, "https://acc.blob.example.com", "https://acc.blob.example.com"),
+        ] {
+            assert_eq!(clients(service, given), expected, "{service:?} {given}");
+        }
+        let mut settings = AzureSettings::new("acc", "images");
+        settings.redirect_endpoint = Some("ftp://store".to_owned());
+        assert_eq!(Place::new(&settings).unwrap_err().setting, "storage.azure.redirectendpoint");
     }
 
     #[test]
@@ -159,7 +203,7 @@ mod tests {
     #[test]
     fn keys_get_their_slash_in_paths_and_lists() {
         let place = place(|settings| settings.leading_slash = Some(true));
-        assert_eq!(place.real_blob("a"), "https://acc.blob.core.windows.net/images//a");
+        assert_eq!(place.real_blob("https://clients", "a"), "https://clients/images//a");
         assert_eq!(place.resource("a"), "/blob/acc/images//a");
         for (from, to) in [
             ("/images/a/b?comp=block&blockid=x", "/images//a/b?comp=block&blockid=x"),

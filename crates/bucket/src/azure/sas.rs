@@ -35,10 +35,12 @@ impl Signer {
         Some(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key), delegation })
     }
 
-    /// An address good for reading the blob for `ttl`.
-    pub(super) fn sign(&self, place: &Place, key: &str, ttl: Duration) -> String {
+    /// An address below the `account`'s, good for reading the blob for `ttl`. What is signed has no host in it, so that any
+    /// address of the account will do.
+    pub(super) fn sign(&self, place: &Place, account: &str, key: &str, ttl: Duration) -> String {
         let expiry = time(SystemTime::now() + ttl);
-        let protocol = if place.is_encrypted() { "https" } else { "" };
+        // Where something else ends TLS, the service would see none and refuse.
+        let protocol = if place.is_encrypted() && account.starts_with("https://") { "https" } else { "" };
         let mut pairs = vec![("sv", VERSION), ("sr", "b"), ("sp", "r"), ("se", &expiry)];
         if !protocol.is_empty() {
             pairs.push(("spr", protocol));
@@ -62,7 +64,7 @@ impl Signer {
         pairs.push(("sig", &signature));
         let query: Vec<String> =
             pairs.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY))).collect();
-        format!("{}?{}", place.real_blob(key), query.join("&"))
+        format!("{}?{}", place.real_blob(account, key), query.join("&"))
     }
 }
 
@@ -85,10 +87,14 @@ mod tests {
 
     #[test]
     fn addresses_say_what_is_signed() {
-        let place = Place::new(&AzureSettings::new("acc", "images"));
-        let address = Signer::new("a2V5", None).unwrap().sign(&place, "a/b", Duration::from_secs(60));
+        let place = Place::new(&AzureSettings::new("acc", "images")).unwrap();
+        let sign =
+            |account: &str| Signer::new("a2V5", None).unwrap().sign(&place, account, "a/b", Duration::from_secs(60));
+        let address = sign(&place.service);
         assert!(address.starts_with("https://acc.blob.core.windows.net/images/a/b?sv=2020-12-06&sr=b&sp=r&se="));
         assert!(address.contains("&spr=https&sig="), "{address}");
+        let plain = sign("http://store.example.com/acc");
+        assert!(plain.starts_with("http://store.example.com/acc/images/a/b?sv=") && !plain.contains("spr="), "{plain}");
         assert!(Signer::new("not base64!", None).is_none());
         assert_eq!(time(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_281_758)), "2026-11-21T17:22:38Z");
         assert!(until(&time(SystemTime::now() + Duration::from_secs(100))) > Duration::from_secs(90));

@@ -30,6 +30,9 @@ pub struct AzureSettings {
     pub realm: String,
     /// `serviceurl`: address of the account, instead of one made of account and realm.
     pub service_url: Option<String>,
+    /// Address of the account by which clients reach it, when it is another one than ours; redirects lead there. One that
+    /// names the account neither in its host nor in a path has the path of ours.
+    pub redirect_endpoint: Option<String>,
     /// A shared access signature, without the question mark.
     pub signature: Option<Secret>,
     /// `credentials.type`; `None`: what the other settings allow, best first.
@@ -76,6 +79,7 @@ impl AzureSettings {
             container: container.into(),
             realm: "core.windows.net".to_owned(),
             service_url: None,
+            redirect_endpoint: None,
             signature: None,
             proof: None,
             client_id: None,

@@ -134,7 +134,7 @@ mod tests {
         let credential = object_store::azure::AzureCredential::AccessKey(key);
         let signing = Signing {
             client: HttpClient::new(Old),
-            place: Arc::new(Place::new(&settings)),
+            place: Arc::new(Place::new(&settings).unwrap()),
             credentials: Arc::new(object_store::StaticCredentialProvider::new(credential)),
             is_old: AtomicBool::new(false),
         };

@@ -38,6 +38,8 @@ use tokio::sync::Semaphore;
 
 /// How long nothing is signed after somebody else refused to sign for us.
 const UNSIGNED_TIME: Duration = Duration::from_secs(300);
+/// More writes to one object in a row are refused with 429 (Cloud Storage's quotas).
+const WRITES_APART: Duration = Duration::from_secs(1);
 
 /// Opens a bucket and checks that it can be used.
 ///
@@ -196,6 +198,10 @@ impl Bucket for Gcs {
     }
 
     /// The bucket's own, which is the best for parts too.
+    fn writes_apart(&self) -> Duration {
+        WRITES_APART
+    }
+
     fn storage_class(&self) -> Option<&str> {
         None
     }
@@ -224,8 +230,8 @@ mod tests {
         let (clients, keys) = (api.service.clone(), Keys::new(""));
         let uploads = keys.uploads();
         let gcs = Gcs { api, signer: None, unsigned: Mutex::new(None), clients, uploads };
-        let mut shared = Shared::new(Box::new(gcs), keys, Arc::clone(line.seen()), Budget::new(0));
-        shared.conditions = true;
+        let shared = Shared::new(Box::new(gcs), keys, Arc::clone(line.seen()), Budget::new(0));
+        shared.conditions.get_or_init(|| true);
         BucketDriver { shared: Arc::new(shared) }
     }
 

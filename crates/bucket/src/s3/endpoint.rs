@@ -48,15 +48,34 @@ impl Endpoint {
         }
     }
 
+    /// Where web identity is exchanged for keys; `None`: where the client library does so, in Amazon's main partition.
+    pub(super) fn sts(&self, settings: &S3Settings) -> Option<String> {
+        let given = settings.variable("AWS_ENDPOINT_URL_STS").map(str::to_owned);
+        given.or_else(|| partition(&self.region).map(|domain| format!("https://sts.{}.{domain}", self.region)))
+    }
+
     /// Nobody can listen, so nothing needs a signature over its content.
     pub(super) fn is_encrypted(&self) -> bool {
         self.service.starts_with("https://")
     }
 }
 
+/// Domain of the partition that a region is in, if it is not that of most.
+fn partition(region: &str) -> Option<&'static str> {
+    let partitions = [
+        ("cn-", "amazonaws.com.cn"),
+        ("eusc-", "amazonaws.eu"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+    ];
+    partitions.into_iter().find(|(prefix, _)| region.starts_with(prefix)).map(|(_, domain)| domain)
+}
+
 fn amazon(region: &str, dual_stack: bool) -> String {
     let dual_stack = if dual_stack { ".dualstack" } else { "" };
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let domain = partition(region).unwrap_or("amazonaws.com");
     format!("s3{dual_stack}.{region}.{domain}")
 }
 
@@ -92,6 +111,42 @@ mod tests {
             settings.bucket = "a.b".to_owned();
         };
         assert_eq!(bucket(dotted), "https://s3.eu-west-1.amazonaws.com/a.b");
+    }
+
+    #[test]
+    fn each_partition_has_its_hosts() {
+        let hosts = |change: &dyn Fn(&mut S3Settings)| {
+            let mut settings = S3Settings::new("images");
+            change(&mut settings);
+            let endpoint = Endpoint::of(&settings, settings.region_endpoint.as_deref()).unwrap();
+            (endpoint.service.clone(), endpoint.sts(&settings))
+        };
+        for (name, domain) in [
+            ("cn-northwest-1", "amazonaws.com.cn"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+            ("us-iso-east-1", "c2s.ic.gov"),
+            ("us-isob-east-1", "sc2s.sgov.gov"),
+            ("us-isof-south-1", "csp.hci.ic.gov"),
+            ("eu-isoe-west-1", "cloud.adc-e.uk"),
+        ] {
+            let region = |settings: &mut S3Settings| settings.region = Some(name.to_owned());
+            let expected = (format!("https://s3.{name}.{domain}"), Some(format!("https://sts.{name}.{domain}")));
+            assert_eq!(hosts(&region), expected);
+            let own = |settings: &mut S3Settings| {
+                region(settings);
+                settings.region_endpoint = Some("https://vpce.local".to_owned());
+            };
+            assert_eq!(hosts(&own), ("https://vpce.local".to_owned(), expected.1));
+            let told = |settings: &mut S3Settings| {
+                region(settings);
+                settings.environment.insert("AWS_ENDPOINT_URL_STS".to_owned(), "https://sts.local".to_owned());
+            };
+            assert_eq!(hosts(&told), (expected.0, Some("https://sts.local".to_owned())));
+        }
+        for name in ["us-east-1", "us-gov-west-1", "eu-central-1", "garage"] {
+            let region = |settings: &mut S3Settings| settings.region = Some(name.to_owned());
+            assert_eq!(hosts(&region), (format!("https://s3.{name}.amazonaws.com"), None));
+        }
     }
 
     #[test]

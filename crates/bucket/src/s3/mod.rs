@@ -16,6 +16,7 @@ use crate::error::all_of;
 use crate::http::Line;
 use crate::keys::Keys;
 use crate::open::{Names, OpenError, diagnose};
+use crate::renewal::Renewed;
 use calls::{Calls, Copying};
 use endpoint::Endpoint;
 use futures_util::future::BoxFuture;
@@ -171,6 +172,9 @@ fn credentials(
         .with_region(&endpoint.region)
         .with_client_options(options.clone().with_timeout(CREDENTIAL_TIME))
         .with_retry(retries());
+    if let Some(sts) = endpoint.sts(settings) {
+        builder = builder.with_config(AmazonS3ConfigKey::StsEndpoint, sts);
+    }
     let given = |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let access = given(settings.access_key.as_deref());
     let secret = given(settings.secret_key.as_ref().map(|secret| secret.0.as_str()));
@@ -213,7 +217,8 @@ fn credentials(
             }
         }
     }
-    builder.build().map(|store| Arc::clone(store.credentials())).map_err(|error| broken(&error))
+    let built = builder.build().map_err(|error| broken(&error))?;
+    Ok(Renewed::new(Arc::clone(built.credentials())))
 }
 
 /// What says where credentials are; nothing else of the environment counts.
@@ -226,7 +231,6 @@ fn from_environment(builder: AmazonS3Builder, settings: &S3Settings) -> AmazonS3
         ("AWS_WEB_IDENTITY_TOKEN_FILE", Key::WebIdentityTokenFile),
         ("AWS_ROLE_ARN", Key::RoleArn),
         ("AWS_ROLE_SESSION_NAME", Key::RoleSessionName),
-        ("AWS_ENDPOINT_URL_STS", Key::StsEndpoint),
         ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", Key::ContainerCredentialsRelativeUri),
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", Key::ContainerCredentialsFullUri),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", Key::ContainerAuthorizationTokenFile),

@@ -1,6 +1,7 @@
 //! How a token is asked for, and what is read from the answer: Keystone's versions 2 and 3, and Swift's own.
 
 use super::SwiftSettings;
+use crate::addresses::host_and_path;
 use crate::open::OpenError;
 use crate::secret::Secret;
 use http::HeaderMap;
@@ -75,12 +76,6 @@ impl Version {
             }
         }
     }
-}
-
-fn host_and_path(url: &str) -> (&str, &str) {
-    let after = url.find("://").map_or(0, |at| at + 3);
-    let slash = url[after..].find('/').map_or(url.len(), |at| after + at);
-    url.split_at(slash)
 }
 
 fn named(name: Option<&str>, id: Option<&str>) -> Value {

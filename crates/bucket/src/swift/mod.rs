@@ -16,6 +16,7 @@ mod tempurl;
 
 pub use settings::{EndpointType, SwiftSettings};
 
+use crate::addresses::of_clients;
 use crate::answers::whole;
 use crate::bucket::{Bucket, Unfinished};
 use crate::budget::Budget;
@@ -50,6 +51,7 @@ const INFO_MAX: usize = 1 << 20;
 /// One that names the setting to change.
 pub async fn open(settings: SwiftSettings, read_only: bool, budget: Arc<Budget>) -> Result<BucketDriver, OpenError> {
     let keys = check(&settings)?;
+    let clients = of_clients("storage.swift.redirectendpoint", settings.redirect_endpoint.as_deref())?;
     let version = Version::of(&settings)?;
     let client = client(&settings)?;
     let line = Line::new(client.clone(), dialect::SWIFT);
@@ -71,10 +73,13 @@ pub async fn open(settings: SwiftSettings, read_only: bool, budget: Arc<Budget>)
     if !calls.info().has_manifests() {
         return Err(OpenError::new(mistakes::AUTH_URL, "the service has no static large objects: use another one", ""));
     }
-    let signer = tempurl::prepare(&calls, &settings, read_only).await.unwrap_or_else(|error| {
+    let mut signer = tempurl::prepare(&calls, &settings, read_only).await.unwrap_or_else(|error| {
         tracing::warn!(error = %all_of(&error), "no key for temporary addresses: content passes through the registry");
         None
     });
+    if let Some(signer) = &mut signer {
+        signer.clients = clients;
+    }
     let parts_max = calls.info().parts();
     let bucket = Swift { calls, signer };
     let mut shared = Shared::new(Box::new(bucket), keys, Arc::clone(line.seen()), budget);

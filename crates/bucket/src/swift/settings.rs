@@ -65,6 +65,9 @@ pub struct SwiftSettings {
     pub region: Option<String>,
     /// `endpointtype`.
     pub endpoint_type: EndpointType,
+    /// Address by which clients reach the service, when it is another one than that of the catalogue; redirects lead there.
+    /// The path of the account follows it, unless it ends with that.
+    pub redirect_endpoint: Option<String>,
     /// `insecureskipverify`: certificates are not looked at.
     pub skip_verify: bool,
     /// A file with further certificate authorities.

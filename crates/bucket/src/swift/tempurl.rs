@@ -3,6 +3,7 @@
 use super::SwiftSettings;
 use super::calls::{Call, Calls, Target, failed, quoted};
 use super::info::TempUrl;
+use crate::addresses::host_and_path;
 use data_encoding::HEXLOWER;
 use http::Method;
 use object_store::Result;
@@ -22,6 +23,8 @@ pub(super) struct Signer {
     key: hmac::Key,
     /// Some clouds want an access key of the project in the signature.
     access_key: Option<String>,
+    /// Address by which clients reach the service, where it is not the account's.
+    pub(super) clients: Option<String>,
 }
 
 impl std::fmt::Debug for Signer {
@@ -44,10 +47,11 @@ fn algorithm(allowed: &[String]) -> Algorithm {
 
 impl Signer {
     pub(super) fn new(key: &str, allowed: &[String], access_key: Option<String>) -> Self {
-        Self { key: hmac::Key::new(algorithm(allowed), key.as_bytes()), access_key }
+        Self { key: hmac::Key::new(algorithm(allowed), key.as_bytes()), access_key, clients: None }
     }
 
-    /// An address below that of the account.
+    /// An address below that of the account, or below that which clients know. What is signed has the path that the service
+    /// sees, and no host.
     pub(super) fn sign(
         &self,
         account: &str,
@@ -57,14 +61,18 @@ impl Signer {
         until: SystemTime,
     ) -> String {
         let expires = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let after_scheme = account.find("://").map_or(0, |at| at + 3);
-        let path = account[after_scheme..].find('/').map_or("", |at| &account[after_scheme + at..]);
-        let path = percent_decode_str(path).decode_utf8_lossy();
-        let text = format!("GET\n{expires}\n{path}/{container}/{name}");
+        let (_, path) = host_and_path(account);
+        let plain = percent_decode_str(path).decode_utf8_lossy();
+        let text = format!("GET\n{expires}\n{plain}/{container}/{name}");
         let mut signature = HEXLOWER.encode(hmac::sign(&self.key, text.as_bytes()).as_ref());
         if let Some(access_key) = &self.access_key {
             signature = format!("{}%3A{}%3A{signature}", quoted(project.unwrap_or_default()), quoted(access_key));
         }
+        let account = match &self.clients {
+            Some(clients) if host_and_path(clients).1.ends_with(path) => clients.clone(),
+            Some(clients) => format!("{clients}{path}"),
+            None => account.to_owned(),
+        };
         let place = format!("{}/{}", quoted(container), quoted(name));
         format!("{account}/{place}?temp_url_sig={signature}&temp_url_expires={expires}")
     }
@@ -91,12 +99,12 @@ pub(super) async fn prepare(calls: &Calls, settings: &SwiftSettings, read_only: 
         (Some(key), _) if there.contains(&key.0) => Ok(signer(&key.0)),
         (None, Some(key)) => Ok(signer(key)),
         _ if read_only => Ok(None),
-        (Some(key), _) => {
-            set(calls, target, &key.0).await?;
+        (Some(key), old) => {
+            set(calls, target, &key.0, old.map(String::as_str)).await?;
             Ok(signer(&key.0))
         }
         (None, None) => {
-            set(calls, target, &made_up()?).await?;
+            set(calls, target, &made_up()?, None).await?;
             tokio::time::sleep(SETTLED).await;
             Ok(keys(calls, target).await?.first().and_then(|key| signer(key)))
         }
@@ -116,8 +124,12 @@ async fn keys(calls: &Calls, target: Target<'_>) -> Result<Vec<String>> {
     Ok(keys.filter(|key| !key.is_empty()).map(str::to_owned).collect())
 }
 
-async fn set(calls: &Calls, target: Target<'_>, key: &str) -> Result<()> {
-    let call = Call::new(Method::POST, target).header(&header(target, ""), key)?;
+/// Sets the key. The `old` one becomes the second: addresses that are out, and replicas that still have it, stay good.
+async fn set(calls: &Calls, target: Target<'_>, key: &str, old: Option<&str>) -> Result<()> {
+    let mut call = Call::new(Method::POST, target).header(&header(target, ""), key)?;
+    if let Some(old) = old {
+        call = call.header(&header(target, "-2"), old)?;
+    }
     calls.send_and_read(call, 64 * 1024).await.map(drop)
 }
 
@@ -136,6 +148,15 @@ pub(super) fn end(ttl: Duration) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Line;
+    use crate::secret::Secret;
+    use crate::swift::identity::Version;
+    use crate::swift::session::Session;
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use http::HeaderMap;
+    use object_store::client::{HttpClient, HttpError, HttpRequest, HttpResponse, HttpService};
+    use std::sync::{Arc, Mutex, OnceLock};
 
     #[test]
     fn signatures_are_over_the_plain_path() {
@@ -163,6 +184,93 @@ mod tests {
             with_access,
             format!("{start}project%3Aaccess%3Af7378a82e0058c009b36300871c3df236f9f16b6&temp_url_expires=1323479485")
         );
+    }
+
+    #[test]
+    fn clients_may_know_another_address() {
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_323_479_485);
+        let sign = |clients: Option<&str>| {
+            let clients = clients.map(str::to_owned);
+            let signer = Signer { clients, ..Signer::new("mykey", &[], None) };
+            signer.sign("http://swift.internal:8080/v1/AUTH%5Fa", None, "con tainer", "a/b c", until)
+        };
+        let inside = sign(None);
+        let path = inside.strip_prefix("http://swift.internal:8080").unwrap();
+        for (clients, expected) in [
+            ("https://swift.example.com", "https://swift.example.com"),
+            ("https://swift.example.com/v1/AUTH%5Fa", "https://swift.example.com"),
+            ("https://example.com/swift", "https://example.com/swift"),
+            ("https://example.com/swift/v1/AUTH%5Fa", "https://example.com/swift"),
+        ] {
+            assert_eq!(sign(Some(clients)), format!("{expected}{path}"), "{clients}");
+        }
+    }
+
+    /// Headers of a container or an account, and how often they were written.
+    #[derive(Debug, Default)]
+    struct Held {
+        headers: HeaderMap,
+        written: usize,
+    }
+
+    /// Signs everybody in, and holds what is written to this path.
+    #[derive(Debug)]
+    struct Holds(&'static str, Arc<Mutex<Held>>);
+
+    #[async_trait]
+    impl HttpService for Holds {
+        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let answer = http::Response::builder().header("x-auth-token", "t");
+            let mut answer = answer.header("x-storage-url", "http://s/v1/A");
+            if request.uri().path() == self.0 {
+                let mut held = self.1.lock().unwrap();
+                if request.method() == Method::POST {
+                    held.headers.extend(request.headers().clone());
+                    held.written += 1;
+                }
+                answer.headers_mut().unwrap().extend(held.headers.clone());
+            }
+            Ok(answer.body(Bytes::new().into()).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_key_leaves_the_old_one_good() {
+        for (by_container, path, name) in [(true, "/v1/A/c", "container"), (false, "/v1/A", "account")] {
+            let held = Arc::new(Mutex::new(Held::default()));
+            let client = HttpClient::new(Holds(path, Arc::clone(&held)));
+            let settings = SwiftSettings {
+                temp_url_container_key: by_container,
+                temp_url_methods: vec!["GET".to_owned()],
+                ..SwiftSettings::new("http://s/auth", "c")
+            };
+            let line = Line::new(client.clone(), crate::swift::dialect::SWIFT);
+            let calls = Calls {
+                client: line.client().clone(),
+                seen: Arc::clone(line.seen()),
+                session: Session::new(client, settings.clone(), Version::V1),
+                container: "c".to_owned(),
+                segments: String::new(),
+                info: OnceLock::new(),
+            };
+            let signs = |signer: &Signer| signer.sign("http://s/v1/A", None, "c", "a", SystemTime::UNIX_EPOCH);
+            // Keys that are there after somebody came with one, and how often any were written.
+            let come = async |key: &str, read_only: bool| {
+                let settings = SwiftSettings { secret_key: Some(Secret(key.to_owned())), ..settings.clone() };
+                let signer = prepare(&calls, &settings, read_only).await.unwrap();
+                let expected = signs(&Signer::new(key, &[], None));
+                assert!(signer.as_ref().is_none_or(|signer| signs(signer) == expected), "{key}");
+                let held = held.lock().unwrap();
+                let key = |number: &str| held.headers.get(format!("x-{name}-meta-temp-url-key{number}")).cloned();
+                let text = [key(""), key("-2")].map(|key| key.map(|key| key.to_str().unwrap().to_owned()));
+                (signer.is_some(), text.into_iter().flatten().collect::<Vec<_>>().join(" "), held.written)
+            };
+            assert_eq!(come("first", false).await, (true, "first".to_owned(), 1));
+            assert_eq!(come("second", true).await, (false, "first".to_owned(), 1));
+            assert_eq!(come("second", false).await, (true, "second first".to_owned(), 2));
+            assert_eq!(come("first", false).await, (true, "second first".to_owned(), 2), "the second one signs, too");
+            assert_eq!(come("third", false).await, (true, "third second".to_owned(), 3));
+        }
     }
 
     #[test]

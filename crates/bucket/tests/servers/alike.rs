@@ -162,29 +162,72 @@ pub(crate) async fn other_processes_go_on(lowered: impl AsyncFn() -> BucketDrive
     let mut writer = begin(&lowered().await, &key, at).await.unwrap();
     let mut handle = writer.suspend().await.unwrap();
     drop(writer);
+    let mut lost = 0;
     for pair in cuts.windows(2) {
-        // These attempts are lost before anybody learns of their handles; one sent other bytes.
-        for lost in [vec![b'x'; pair[1] - pair[0]], data[pair[0]..pair[1]].to_vec()] {
-            let other = lowered().await;
-            let mut writer = other.resume(&handle, pair[0] as u64).await.unwrap();
-            append(&mut writer, &lost).await.unwrap();
-            drop(writer.suspend().await.unwrap());
-        }
-        let other = lowered().await;
-        let mut writer = other.resume(&handle, pair[0] as u64).await.unwrap();
-        append(&mut writer, &data[pair[0]..pair[1]]).await.unwrap();
-        handle = writer.suspend().await.unwrap();
-        append(&mut writer, b"never acknowledged").await.unwrap();
+        let chunk = &data[pair[0]..pair[1]];
+        // The first two are lost before anybody learns of their handles; one sent other bytes.
+        drop(attempt(&lowered, &handle, pair[0], &vec![b'x'; chunk.len()]).await);
+        drop(attempt(&lowered, &handle, pair[0], chunk).await);
+        handle = attempt(&lowered, &handle, pair[0], chunk).await;
+        lost += 2;
     }
     let last = lowered().await;
     assert_eq!(last.resume(&handle, 1000).await.err().unwrap().kind, ErrorKind::NotFound);
     last.resume(&handle, data.len() as u64).await.unwrap().commit(&key).await.unwrap();
     assert!(whole(&last, &key).await == data);
     assert!(last.resume(&handle, data.len() as u64).await.is_err(), "a committed upload goes on");
-    let left = last.remove_leftovers(&["large"], Duration::ZERO).await.unwrap();
-    assert_eq!(left, Leftovers { uploads: begun, objects: 0 });
+    removed_are(&last, Leftovers { uploads: begun, objects: lost }).await;
     assert!(whole(&last, &key).await == data);
     nothing_is_left(&last).await;
+}
+
+/// A process that goes on with a chunk, and dies; the handle that it leaves.
+async fn attempt(lowered: &impl AsyncFn() -> BucketDriver, handle: &str, at: usize, chunk: &[u8]) -> String {
+    let driver = lowered().await;
+    let mut writer = driver.resume(handle, at as u64).await.unwrap();
+    append(&mut writer, chunk).await.unwrap();
+    let next = writer.suspend().await.unwrap();
+    append(&mut writer, b"never acknowledged").await.unwrap();
+    next
+}
+
+/// Two processes go on with one upload at once, with unlike bytes of the same length: what the handle of one leads to never has
+/// bytes of the other. `parts_are_apart`: where not, the upload is lost when the other one has sent a part.
+pub(crate) async fn unlike_attempts_do_not_mix(
+    lowered: impl AsyncFn() -> BucketDriver,
+    at: bool,
+    parts_are_apart: bool,
+) {
+    let data = pattern(13 << 20);
+    for (first, last) in [(6 << 20, 7 << 20), (1 << 20, 2 << 20), (6 << 20, 12 << 20)] {
+        let (key, data) = (format!("large/{at}/{last}/data"), &data[..last]);
+        let mut writer = begin(&lowered().await, &key, at).await.unwrap();
+        append(&mut writer, &data[..first]).await.unwrap();
+        let handle = writer.suspend().await.unwrap();
+        drop(writer);
+        let ours = attempt(&lowered, &handle, first, &data[first..]).await;
+        drop(attempt(&lowered, &handle, first, &vec![b'x'; last - first]).await);
+        let driver = lowered().await;
+        let committed = driver.resume(&ours, last as u64).await.unwrap().commit(&key).await;
+        if parts_are_apart || last < 12 << 20 {
+            committed.unwrap();
+            assert!(whole(&driver, &key).await == data, "{key}");
+        } else {
+            assert_eq!(committed.unwrap_err().kind, ErrorKind::NotFound);
+            assert_eq!(driver.stat(&key).await.unwrap_err().kind, ErrorKind::NotFound);
+        }
+    }
+}
+
+/// So much is removed as left over. What was written this second is not older than that.
+async fn removed_are(driver: &BucketDriver, expected: Leftovers) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut removed = Leftovers::default();
+    while removed != expected {
+        let more = driver.remove_leftovers(&["large"], Duration::ZERO).await.unwrap();
+        removed = Leftovers { uploads: removed.uploads + more.uploads, objects: removed.objects + more.objects };
+        assert!(Instant::now() < deadline, "{removed:?}");
+    }
 }
 
 /// Two uploads of 11 MiB are broken off, one of them by its client's wish. `dated`: the service knows when they began.
@@ -203,14 +246,7 @@ pub(crate) async fn what_is_broken_off_is_removed_when_it_is_old(driver: &Bucket
         let none = driver.remove_leftovers(&["large"], Duration::from_secs(3600)).await.unwrap();
         assert_eq!(none, Leftovers::default(), "too young");
     }
-    // What was written this second is not older than that.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut removed = Leftovers::default();
-    while (removed.uploads, removed.objects) != (1, 1) {
-        let more = driver.remove_leftovers(&["large"], Duration::ZERO).await.unwrap();
-        removed = Leftovers { uploads: removed.uploads + more.uploads, objects: removed.objects + more.objects };
-        assert!(Instant::now() < deadline, "{removed:?}");
-    }
+    removed_are(driver, Leftovers { uploads: 1, objects: 1 }).await;
     nothing_is_left(driver).await;
     let mut writer = driver.writer(None).await.unwrap();
     append(&mut writer, &data).await.unwrap();

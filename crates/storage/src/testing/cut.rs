@@ -4,7 +4,7 @@ use crate::{Batch, Buffer, Driver, Error, ErrorKind, Eventually, ListPage, Objec
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Wraps a driver; clones of the wrapped one see what was left behind.
 pub struct CutDriver<D> {
@@ -115,6 +115,10 @@ impl<D: Driver> Driver for CutDriver<D> {
             step(&self.left)?;
             self.inner.discard(handle).await
         })
+    }
+
+    fn writes_apart(&self) -> Duration {
+        self.inner.writes_apart()
     }
 
     fn is_remote(&self) -> bool {

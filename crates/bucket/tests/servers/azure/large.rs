@@ -41,6 +41,14 @@ async fn other_processes_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn unlike_attempts_do_not_mix() {
+    let Some(server) = super::start() else { return };
+    for at in [true, false] {
+        alike::unlike_attempts_do_not_mix(async || server.lowered().await, at, true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_broken_off_is_never_seen() {
     let Some(server) = super::start() else { return };
     let driver = server.lowered().await;

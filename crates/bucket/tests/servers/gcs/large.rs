@@ -51,6 +51,14 @@ async fn other_processes_go_on() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn unlike_attempts_do_not_mix() {
+    let Some(server) = start() else { return };
+    for at in [true, false] {
+        alike::unlike_attempts_do_not_mix(async || server.lowered().await, at, true).await;
+    }
+}
+
 /// The parts are one object, but nobody learnt of it: the next attempt ends well, and one after that finds nothing to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_is_repeated() {

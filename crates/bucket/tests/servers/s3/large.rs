@@ -29,6 +29,16 @@ async fn other_processes_go_on() {
     }
 }
 
+/// Parts have numbers here: the service notices that one is not what it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn unlike_attempts_do_not_mix() {
+    for server in super::all() {
+        for at in [true, false] {
+            alike::unlike_attempts_do_not_mix(async || server.lowered().await, at, false).await;
+        }
+    }
+}
+
 /// The parts were put together, but what came of it did not get to its place: the next attempt goes on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_breaks_in_the_middle_is_repeated() {

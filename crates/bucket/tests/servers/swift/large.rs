@@ -75,6 +75,15 @@ async fn other_processes_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn unlike_attempts_do_not_mix() {
+    for cloud in all() {
+        for at in [true, false] {
+            alike::unlike_attempts_do_not_mix(async || lowered(&cloud).await, at, true).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_broken_off_is_removed_when_it_is_old() {
     for cloud in all() {
         alike::what_is_broken_off_is_removed_when_it_is_old(&lowered(&cloud).await, true).await;

@@ -5,6 +5,7 @@ use super::super::{Changes, Standing};
 use super::BEAT;
 use crate::layout;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::{Batch, Driver};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -53,11 +54,17 @@ impl Telling {
         if self.standing.is_known() { Ok(()) } else { self.write(driver, false).await }
     }
 
-    /// Writes the record, if it is due.
+    /// Writes the record, if it is due: a change is told at once, further ones as fast as the service takes them.
     pub(super) async fn tell(&mut self, driver: &dyn Driver) -> storage::Result<()> {
+        if self.is_due(driver.writes_apart()) { self.write(driver, false).await } else { Ok(()) }
+    }
+
+    pub(super) fn is_due(&self, apart: Duration) -> bool {
         let count = self.hub.own_count();
-        let is_due = self.told.as_ref().is_none_or(|told| told.count != count || told.at.elapsed() >= BEAT);
-        if is_due { self.write(driver, false).await } else { Ok(()) }
+        self.told.as_ref().is_none_or(|told| {
+            let pause = if told.count == count { BEAT } else { apart };
+            told.at.elapsed() >= pause
+        })
     }
 
     /// Writes the last record. With changes under way it stays open: others find out that they were not told.
@@ -65,7 +72,7 @@ impl Telling {
         if self.has_nothing() {
             return Ok(());
         }
-        if quiet { self.write(driver, true).await } else { self.tell(driver).await }
+        if quiet || self.is_due(Duration::ZERO) { self.write(driver, quiet).await } else { Ok(()) }
     }
 
     /// Removes the record where nobody is who could read it.

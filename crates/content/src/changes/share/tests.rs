@@ -150,3 +150,24 @@ fn a_record_that_cannot_be_read_does_not_move() {
     assert!(hearing.peers[&process].moved == first + TICK && hearing.peers[&process].closed);
     assert!(heard(&ours).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_told_at_once_and_further_ones_as_fast_as_the_service_takes_them() {
+    const APART: Duration = Duration::from_secs(1);
+    let hub = Changes::new();
+    let mut telling = Telling::new(&hub, &Arc::default(), Uuid::new_v4());
+    let driver = MemoryDriver::remote();
+    hub.note_own(pushed(1));
+    assert!(telling.is_due(APART));
+    telling.tell(&driver).await.unwrap();
+    assert!(!telling.is_due(Duration::ZERO), "nothing is new");
+    hub.note_own(pushed(2));
+    assert!(telling.is_due(Duration::ZERO) && !telling.is_due(APART));
+    tokio::time::advance(APART).await;
+    assert!(telling.is_due(APART));
+    telling.tell(&driver).await.unwrap();
+    tokio::time::advance(APART).await;
+    assert!(!telling.is_due(APART));
+    tokio::time::advance(BEAT).await;
+    assert!(telling.is_due(APART), "it shows that we live");
+}
