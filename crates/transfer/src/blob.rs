@@ -25,11 +25,12 @@ impl Job {
             return Ok(data);
         }
         let key = layout::blob_data(digest);
-        let data = if !absent && self.is_there(digest, &key).await? {
+        let there = if absent { There::Nothing } else { self.look(digest, &key).await? };
+        let data = if there == There::Right {
             add(&self.progress.blobs_there, 1);
             Data::There
         } else {
-            self.copy(digest, &key).await?
+            self.copy(digest, &key, there).await?
         };
         // What is missing may be pushed in the next moment.
         if data != Data::Missing {
@@ -38,39 +39,37 @@ impl Job {
         Ok(data)
     }
 
-    /// The destination has as many bytes as the source, and with `verify` the right ones.
-    async fn is_there(&self, digest: &Digest, key: &str) -> Result<bool> {
+    /// What the destination has: by the number of bytes, and with `verify` by the digest.
+    async fn look(&self, digest: &Digest, key: &str) -> Result<There> {
         if self.options.verify {
-            return self.is_right(digest, key).await;
+            return self.verify(digest, key).await;
         }
-        let Some(size) = self.destination.size(key).await? else { return Ok(false) };
-        Ok(match self.source.size(key).await? {
-            Some(theirs) => theirs == size,
-            // Gone since it was copied; what is there may be wanted.
-            None => true,
-        })
+        let Some(size) = self.destination.size(key).await? else { return Ok(There::Nothing) };
+        // Gone since it was copied; what is there may be wanted.
+        let is_right = self.source.size(key).await?.is_none_or(|theirs| theirs == size);
+        Ok(if is_right { There::Right } else { There::Wrong })
     }
 
-    /// The destination has these very bytes.
-    async fn is_right(&self, digest: &Digest, key: &str) -> Result<bool> {
+    async fn verify(&self, digest: &Digest, key: &str) -> Result<There> {
         let _turn = self.large.acquire().await;
-        let Some(object) = self.destination.open(key).await? else { return Ok(false) };
+        let Some(object) = self.destination.open(key).await? else { return Ok(There::Nothing) };
         let mut body = Body::new(object);
         let mut hasher = Hasher::new(digest.algorithm());
         loop {
             match body.next(self).await {
                 Ok(Some(buffer)) => hasher = hashed(hasher, &Arc::new(buffer)).await,
-                Ok(None) => return Ok(hasher.finish() == *digest),
+                Ok(None) if hasher.finish() == *digest => return Ok(There::Right),
+                Ok(None) => return Ok(There::Wrong),
                 Err(error) if body.is_remote() => {
                     return Err(self.destination.failed(storage::Error::io("read", key, error)));
                 }
                 // A file that cannot be read is written anew.
-                Err(_) => return Ok(false),
+                Err(_) => return Ok(There::Wrong),
             }
         }
     }
 
-    async fn copy(&self, digest: &Digest, key: &str) -> Result<Data> {
+    async fn copy(&self, digest: &Digest, key: &str, there: There) -> Result<Data> {
         if self.options.dry_run {
             let Some(size) = self.source.size(key).await? else { return Ok(Data::Missing) };
             add(&self.progress.blobs_copied, 1);
@@ -80,10 +79,10 @@ impl Job {
         let Some(object) = self.source.open(key).await? else { return Ok(Data::Missing) };
         let copied = if object.size <= INLINE_MAX as u64 {
             let _turn = self.small.acquire().await;
-            self.copy_small(digest, key, object).await?
+            self.copy_small(digest, key, object, there).await?
         } else {
             let _turn = self.large.acquire().await;
-            self.copy_large(digest, key, object).await?
+            self.copy_large(digest, key, object, there).await?
         };
         Ok(match copied {
             Copied::Whole => {
@@ -98,7 +97,7 @@ impl Job {
         })
     }
 
-    async fn copy_small(&self, digest: &Digest, key: &str, object: Object) -> Result<Copied> {
+    async fn copy_small(&self, digest: &Digest, key: &str, object: Object, there: There) -> Result<Copied> {
         let is_remote = matches!(object.body, ObjectBody::Remote(_));
         let bytes = match read_small(object).await {
             Ok(bytes) => bytes,
@@ -108,11 +107,12 @@ impl Job {
             return Ok(Copied::other_bytes(bytes.len() as u64));
         }
         add(&self.progress.bytes_copied, bytes.len() as u64);
+        self.make_place(key, there).await?;
         self.destination.apply(Batch::new().keep(key, bytes)).await?;
         Ok(Copied::Whole)
     }
 
-    async fn copy_large(&self, digest: &Digest, key: &str, object: Object) -> Result<Copied> {
+    async fn copy_large(&self, digest: &Digest, key: &str, object: Object, there: There) -> Result<Copied> {
         let mut writer = self.destination.writer(key, object.size).await?;
         let mut body = Body::new(object);
         let mut hasher = Hasher::new(digest.algorithm());
@@ -136,8 +136,18 @@ impl Job {
             self.give_up(writer, key).await;
             return Ok(Copied::other_bytes(len));
         }
+        self.make_place(key, there).await?;
         writer.commit(key).await.map_err(|error| self.destination.failed(error))?;
         Ok(Copied::Whole)
+    }
+
+    /// Removes what is wrong at the destination, now that there is something right: drivers take content whose key is taken for
+    /// content that is there.
+    async fn make_place(&self, key: &str, there: There) -> Result<()> {
+        match there {
+            There::Wrong => self.destination.apply(Batch::new().delete(key)).await,
+            _ => Ok(()),
+        }
     }
 
     async fn give_up(&self, writer: Box<dyn Writer>, key: &str) {
@@ -154,6 +164,14 @@ impl Job {
             _ => Ok(Copied::Broken(format!("cannot be read: {error}"))),
         }
     }
+}
+
+/// What the destination has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum There {
+    Nothing,
+    Right,
+    Wrong,
 }
 
 enum Copied {

@@ -137,6 +137,48 @@ fn a_bucket_that_fills_refuses_and_serves() -> Result<()> {
     check_image(&client, "v1", &other)
 }
 
+/// Started on a bucket that is full already: what is there can be pulled, and room can be made.
+#[test]
+fn a_full_bucket_is_no_reason_not_to_serve() -> Result<()> {
+    let Some(s3) = S3::start()? else { return Ok(()) };
+    let (server, line) = start(&s3)?;
+    let (image, other) = (Image::new(1, &[100_000]), Image::new(2, &[100_000]));
+    server.client().push_image("a", "v1", &image)?;
+    server.client().push_image("a", "v2", &other)?;
+    server.client().push_image("b", "v2", &other)?;
+    drop(server);
+    line.fail(&["PUT"], "", Fault::Answer(403, "QuotaExceeded"), ALWAYS);
+    let config = s3.config("redirect: {disable: true}").replace(&s3.endpoint(), &line.endpoint());
+    let config = format!("{config}health: {{storagedriver: {{enabled: true, interval: 100ms, threshold: 2}}}}\n");
+    let server = Registry::start(Server::builder().config(&config).no_folder())?;
+    let client = server.client();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !server.log().contains("storage is full: pushes are refused with 507") {
+        ensure!(Instant::now() < end, "nobody looks whether there is room");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    check_image(&client, "v1", &image)?;
+    assert_eq!(put(&client, "a", &random(3, 10))?.status, 507);
+    // The other replicas could not be told of it.
+    assert_eq!(client.delete("/v2/a/manifests/v2")?.status, 507);
+    assert_eq!(client.get("/v2/a/manifests/v2")?.status, 200);
+    // Many looks later.
+    assert_eq!(client.get("/readyz")?.status, 200);
+    assert!(line.heal() > 0);
+    // Full for content, as a bucket is that has some bytes left.
+    line.fail(&["PUT"], "/blobs/", Fault::Answer(403, "QuotaExceeded"), ALWAYS);
+    assert_eq!(put(&client, "a", &random(3, 10))?.status, 507);
+    let deleted = client.delete("/v2/a/manifests/v2")?;
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+    assert_eq!(client.get("/v2/a/tags/list")?.json()["tags"], serde_json::json!(["v1"]));
+    let deleted = client.delete(&format!("/v2/b/manifests/{}", digest(&other.manifest)))?;
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+    refused(&client.get("/v2/b/manifests/v2")?, 404, "MANIFEST_UNKNOWN");
+    assert!(line.heal() > 0);
+    client.push_image("a", "v2", &other)?;
+    check_image(&client, "v2", &other)
+}
+
 #[test]
 fn credentials_that_end_are_replaced_without_a_restart() -> Result<()> {
     let Some(mut s3) = S3::start()? else { return Ok(()) };

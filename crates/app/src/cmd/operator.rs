@@ -74,12 +74,12 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
         certificate: kubernetes.api.is_some().then(|| Arc::clone(&certificate)),
         leader: leader.clone(),
     });
-    if kubernetes.api.is_some() {
-        let settings = api_certificate::Settings::new(&namespace);
+    let api = kubernetes.api.is_some().then(|| api_certificate::Settings::new(&namespace));
+    if let Some(settings) = api.clone() {
         let clock = Arc::new(SystemClock::new());
         tasks.spawn(api_certificate::run(connection.clone(), settings, clock, leader.clone(), certificate));
     }
-    tasks.spawn(pull_secrets::run(connection, Scope::Cluster, events, wanted, leader, metrics));
+    tasks.spawn(pull_secrets::run(connection.clone(), Scope::Cluster, events, wanted, leader, metrics));
     let election = tokio::spawn(election.run(stopped(stopping.clone())));
     tracing::info!(version = super::version::VERSION, address, "operator runs");
     let mut failed = false;
@@ -93,6 +93,9 @@ async fn operate(settings: &Settings, kubernetes: &Kubernetes, listen: &str) -> 
         tracing::info!("stopping");
         // Nobody listens when everything has ended already.
         let _ = stop.send(true);
+        if let Some(settings) = &api {
+            api_certificate::retire(&connection, settings).await;
+        }
     };
     net::serve(listener, None, report, wiring::serve_settings(settings), shutdown).await;
     // The lease is given back, so that the next one need not wait.

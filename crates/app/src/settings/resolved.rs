@@ -89,6 +89,8 @@ pub(crate) struct Azure {
     pub(crate) container: String,
     pub(crate) realm: String,
     pub(crate) service_url: Option<String>,
+    /// The same for clients.
+    pub(crate) redirect_endpoint: Option<String>,
     /// Shared access signature, out of the connection string.
     pub(crate) signature: Option<Secret>,
     pub(crate) connection_string: Option<Secret>,
@@ -187,6 +189,8 @@ pub(crate) struct Swift {
     pub(crate) token_id: Option<Secret>,
     pub(crate) region: Option<String>,
     pub(crate) endpoint_type: String,
+    /// Host or URL of the service for clients.
+    pub(crate) redirect_endpoint: Option<String>,
     pub(crate) skip_verify: bool,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) chunk_bytes: u64,

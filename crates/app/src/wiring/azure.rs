@@ -15,6 +15,7 @@ pub(super) async fn open(azure: &settings::Azure, read_only: bool) -> anyhow::Re
         account_key: azure.account_key.as_ref().map(secret),
         realm: azure.realm.clone(),
         service_url: azure.service_url.clone(),
+        redirect_endpoint: azure.redirect_endpoint.clone(),
         signature: azure.signature.as_ref().map(secret),
         proof: azure.proof.map(|proof| match proof {
             AzureProof::SharedKey => Proof::SharedKey,

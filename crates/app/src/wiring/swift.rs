@@ -30,6 +30,7 @@ pub(super) async fn open(swift: &settings::Swift, read_only: bool) -> anyhow::Re
             "admin" => EndpointType::Admin,
             _ => EndpointType::Public,
         },
+        redirect_endpoint: swift.redirect_endpoint.clone(),
         skip_verify: swift.skip_verify,
         ca_file: swift.ca_file.clone(),
         chunk_size: swift.chunk_bytes,

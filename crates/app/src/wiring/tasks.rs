@@ -15,6 +15,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use storage::ErrorKind;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -113,7 +114,7 @@ async fn probe(
     health: settings::Health,
 ) {
     let probe = health.storage.unwrap_or(PROBE_DEFAULT);
-    let mut failures = 0;
+    let (mut failures, mut is_full) = (0, false);
     loop {
         let was_open = open.as_mut().is_some_and(|open| *open.borrow_and_update());
         let probed = tokio::select! {
@@ -126,9 +127,18 @@ async fn probe(
                 continue;
             }
         };
+        let was_full = std::mem::take(&mut is_full);
         let storage = match probed {
             Ok(()) => {
                 failures = 0;
+                None
+            }
+            // It answers: what is there can be pulled, and room can be made.
+            Err(content::Error::Storage(error)) if error.kind == ErrorKind::NoSpace => {
+                (failures, is_full) = (0, true);
+                if !was_full {
+                    tracing::error!("storage is full: pushes are refused with 507 until there is room");
+                }
                 None
             }
             Err(error) => {

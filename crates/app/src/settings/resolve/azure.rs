@@ -23,7 +23,8 @@ pub(super) fn azure(ctx: &mut Context<'_>) -> Azure {
         account_key: ctx.secret(&key("accountkey")).or_else(|| connection.secret("AccountKey")),
         container,
         realm: text(ctx, "realm").or_else(|| connection.get("EndpointSuffix")).unwrap_or_else(|| REALM.to_owned()),
-        service_url: service_url(ctx).or_else(|| connection.service_url(&account_name)),
+        service_url: address(ctx, "serviceurl").or_else(|| connection.service_url(&account_name)),
+        redirect_endpoint: address(ctx, "redirectendpoint"),
         signature: connection.secret("SharedAccessSignature"),
         connection_string,
         account_name,
@@ -72,11 +73,11 @@ fn contradictions(ctx: &mut Context<'_>) {
     }
 }
 
-fn service_url(ctx: &mut Context<'_>) -> Option<String> {
-    let text = ctx.text(&key("serviceurl"))?;
+fn address(ctx: &mut Context<'_>, name: &str) -> Option<String> {
+    let text = ctx.text(&key(name))?;
     let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     if !is_url(&url) {
-        ctx.error(&key("serviceurl"), "must be a host or a URL, such as https://account.blob.core.windows.net");
+        ctx.error(&key(name), "must be a host or a URL, such as https://account.blob.core.windows.net");
     }
     Some(text.to_owned())
 }

@@ -118,7 +118,7 @@ pub(super) const HOMEPORT: &[Key] = &[
         "homeport.uploads.expiry",
         Span,
         "",
-        "life of a resting upload. Default: `storage.maintenance.uploadpurging.age`",
+        "life of an upload, from its begin. Default: `storage.maintenance.uploadpurging.age`",
     ),
     ours_live(
         "homeport.readOnly",

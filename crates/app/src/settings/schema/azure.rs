@@ -22,6 +22,13 @@ pub(super) const AZURE: &[Key] = &[
         "",
         "address of the account, where it does not follow from account and realm",
     ),
+    ours_fixed(
+        "storage.azure.redirectendpoint",
+        Text,
+        "",
+        "address of the account by which clients reach it, where it is another one; redirects lead there. Like `serviceurl`, \
+         whose path it has when it names the account neither in its host nor in a path",
+    ),
     fixed("storage.azure.rootdirectory", Text, "", "what all keys begin with"),
     fixed(
         "storage.azure.connectionstring",

@@ -46,7 +46,8 @@ pub(super) const S3: &[Key] = &[
         "storage.s3.forcepathstyle",
         Bool,
         "",
-        "the bucket is in the path and not in the host name; `true` with `regionendpoint`, else `false`",
+        "the bucket is in the path and not in the host name; `true` with `regionendpoint`, as in distribution 2.8 \
+         (distribution 3: `false`), else `false`. Alibaba's OSS needs `false`",
     ),
     fixed("storage.s3.virtualhostedstyle", Bool, "", "the opposite, as OpenShift says it"),
     fixed("storage.s3.secure", Bool, "true", "HTTPS, where `regionendpoint` has no scheme"),

@@ -32,7 +32,7 @@ pub(super) const STORAGE: &[Key] = &[
         "never sends a client to the bucket itself; has no effect on files",
     ),
     fixed("storage.maintenance.uploadpurging.enabled", Bool, "true", "unfinished uploads are removed"),
-    fixed("storage.maintenance.uploadpurging.age", Span, "168h", "an upload that rested for so long is removed"),
+    fixed("storage.maintenance.uploadpurging.age", Span, "168h", "an upload that was begun so long ago is removed"),
     fixed("storage.maintenance.uploadpurging.interval", Span, "24h", "how often to look"),
     fixed(
         "storage.maintenance.uploadpurging.dryrun",

@@ -26,7 +26,14 @@ pub(super) const SWIFT: &[Key] = &[
         "storage.swift.endpointtype",
         Choice(&["public", "internal", "admin"]),
         "public",
-        "which address of the catalogue is used; clients that are redirected must reach it as well",
+        "which address of the catalogue is used; clients that are redirected must reach it, or `redirectendpoint`",
+    ),
+    ours_fixed(
+        "storage.swift.redirectendpoint",
+        Text,
+        "",
+        "address by which clients reach the service, where it is another one; redirects lead there. The account's path, such \
+         as `/v1/AUTH_…`, follows it, unless it ends with that",
     ),
     fixed(
         "storage.swift.insecureskipverify",

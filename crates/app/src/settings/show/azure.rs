@@ -10,6 +10,7 @@ pub(super) fn show(out: &mut Lines, azure: &Azure) {
         container,
         realm,
         service_url,
+        redirect_endpoint,
         // A part of the connection string.
         signature: _,
         connection_string,
@@ -32,6 +33,7 @@ pub(super) fn show(out: &mut Lines, azure: &Azure) {
         ("container", Some(container.clone())),
         ("realm", Some(realm.clone())),
         ("serviceurl", service_url.clone()),
+        ("redirectendpoint", redirect_endpoint.clone()),
         ("rootdirectory", Some(root_directory.clone()).filter(|root| !root.is_empty())),
         ("credentials.type", proof.map(str::to_owned)),
         ("credentials.clientid", client_id.clone()),

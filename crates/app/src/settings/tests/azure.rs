@@ -34,6 +34,7 @@ fn what_openshift_passes() {
         container: "cluster-image-registry".to_owned(),
         realm: "core.usgovcloudapi.net".to_owned(),
         service_url: None,
+        redirect_endpoint: None,
         signature: None,
         connection_string: None,
         proof: None,
@@ -102,6 +103,7 @@ fn mistakes() {
         ("accountname: ''", "storage.azure.accountname: is missing; name the account"),
         ("container: ''", "storage.azure.container: is missing; name the container"),
         ("serviceurl: 'ftp://a'", "storage.azure.serviceurl: must be a host or a URL"),
+        ("redirectendpoint: 'a b'", "storage.azure.redirectendpoint: must be a host or a URL"),
         ("connectionstring: TopSecret", "storage.azure.connectionstring: must be pairs"),
         ("legacyrootprefix: true, trimlegacyrootprefix: true", "storage.azure.trimlegacyrootprefix: contradicts"),
         ("credentials: {type: password}", "storage.azure.credentials.type: must be one of shared_key"),
@@ -139,7 +141,8 @@ fn replicas_need_a_common_secret() {
 #[test]
 fn a_shown_container_reads_back() {
     let text = with_azure(
-        "accountkey: MDEyMzQ1Njc4OWFiY2RlZg==, realm: core.usgovcloudapi.net, serviceurl: 'https://a.b', rootdirectory: /a/b/, \
+        "accountkey: MDEyMzQ1Njc4OWFiY2RlZg==, realm: core.usgovcloudapi.net, serviceurl: 'https://a.b', \
+         redirectendpoint: 'c.d', rootdirectory: /a/b/, \
          connectionstring: 'TopSecret=MDEyMzQ1Njc4OWFiY2RlZg==', credentials: {type: shared_key, clientid: c, tenantid: t, \
          secret: TopSecret0}, legacyrootprefix: true, skipverify: true, cafile: /ca.pem",
     );

@@ -59,6 +59,7 @@ storage:
         token_id: None,
         region: Some("fr".to_owned()),
         endpoint_type: "public".to_owned(),
+        redirect_endpoint: None,
         skip_verify: true,
         ca_file: None,
         chunk_bytes: 8 << 20,
@@ -105,6 +106,7 @@ fn mistakes() {
     for (keys, error) in [
         (format!("{USER}, authversion: 4"), "storage.swift.authversion: must be 1, 2 or 3"),
         (format!("{USER}, endpointtype: publicURL"), "storage.swift.endpointtype: must be one of public"),
+        (format!("{USER}, redirectendpoint: 'ftp://a'"), "storage.swift.redirectendpoint: must be a host or a URL"),
         (format!("{USER}, chunksize: 1000"), "storage.swift.chunksize: must be from 1048576 to 5368709120"),
         (format!("{USER}, conatiner: c"), "storage.swift.conatiner: unknown key; did you mean \"container\"?"),
         (USER.replace("container: images, ", ""), "storage.swift.container: is missing"),
@@ -159,8 +161,8 @@ fn a_shown_container_reads_back() {
         "{USER}, authversion: 3, domain: a, domainid: b, tenant: c, tenantid: d, tenantdomain: e, tenantdomainid: f, \
          trustid: g, applicationcredentialid: h, applicationcredentialname: i, \
          applicationcredentialsecret: 0123456789abcdef, tokenid: 0123456789abcdef, region: j, endpointtype: Internal, \
-         insecureskipverify: true, cafile: /ca.pem, chunksize: 6291456, prefix: /k/l, secretkey: 0123456789abcdef, \
-         accesskey: 0123456789abcdef, tempurlcontainerkey: true, tempurlmethods: [GET, HEAD]"
+         redirectendpoint: 'https://b', insecureskipverify: true, cafile: /ca.pem, chunksize: 6291456, prefix: /k/l, \
+         secretkey: 0123456789abcdef, accesskey: 0123456789abcdef, tempurlcontainerkey: true, tempurlmethods: [GET, HEAD]"
     ));
     let first = settings(&text);
     let shown = yaml(&first);
