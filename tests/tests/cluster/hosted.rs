@@ -12,6 +12,8 @@ use e2e::site::{Repository, basic};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+const API_SERVICE: &str = "v1alpha1.payload-registry.deckhouse.io";
+
 /// The image that `cargo xtask image` made.
 pub(crate) fn image() -> Option<PathBuf> {
     let path = std::env::var_os("HOMEPORT_TEST_IMAGE").map(PathBuf::from).filter(|path| path.is_file());
@@ -45,7 +47,7 @@ impl<'a> Hosted<'a> {
         let documents = documents.into_iter().filter(|document| !document.trim().is_empty());
         let (api, rest): (Vec<String>, Vec<String>) = documents.partition(|document| is(document, "APIService"));
         kube.install(&rest)?;
-        let ready = kube.ok(&format!("-n {} rollout status deployment --timeout=90s", hosted.home.name));
+        let ready = kube.ok(&format!("-n {} rollout status deployment --timeout=300s", hosted.home.name));
         if let Err(error) = ready {
             let seen = kube.ok(&format!("-n {} describe pods", hosted.home.name)).unwrap_or_default();
             let logs =
@@ -54,6 +56,13 @@ impl<'a> Hosted<'a> {
         }
         kube.install(&api)?;
         Ok(hosted)
+    }
+
+    /// Waits until the API server is answered.
+    fn wait_for_api(&self) -> Result<()> {
+        let path = ".status.conditions[?(@.type==\"Available\")].status";
+        until("the API of tags answers", || Ok(self.kube.field(&format!("apiservice {API_SERVICE}"), path)? == "True"))
+            .map(drop)
     }
 
     /// A way to the Service over the loopback, which is where clients send to.
@@ -151,11 +160,16 @@ fn the_registry_runs_in_a_pod_and_hosts_its_own_image() -> Result<()> {
     // Registry and API server killed: what was pushed is there, and pushes go on.
     kube.ok(&format!("-n {} delete pods --all --grace-period=0 --force", hosted.home.name))?;
     until("it serves again", || Ok(Repository::new(&client, &repo).pull().is_ok_and(|answer| answer.status == 200)))?;
-    until("it takes images again", || {
-        Ok(Repository::new(&client, &repo).begin_push().is_ok_and(|answer| answer.status == 202))
-    })?;
-    Repository::new(&client, format!("{}/after", project.name)).push(1)?;
-    Ok(())
+    // The old process still answers for a moment.
+    let after = Repository::new(&client, format!("{}/after", project.name));
+    until("it takes images again", || Ok(after.push(1).is_ok()))?;
+
+    // The API of tags ends with the registry: behind it nothing answers, and no namespace could be deleted any more.
+    hosted.wait_for_api()?;
+    kube.delete_namespace(&hosted.home.name)?;
+    let said = kube.refused(&format!("get apiservice {API_SERVICE}"), "")?;
+    assert!(said.contains("NotFound"), "{said}");
+    kube.delete_namespace(&project.name)
 }
 
 /// Everything that is printed is accepted by the API server, for each storage and with TLS.

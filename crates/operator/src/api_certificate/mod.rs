@@ -6,7 +6,8 @@
 //!   before the Secret has been the same for [`Settings::settle`], since pods see the Secret late.
 //! * Only a certificate that we made is replaced: it is marked, and signed with its own key. Where somebody else makes it,
 //!   `caBundle` follows the `ca.crt` of the Secret, and only to what vouches for the certificate in it.
-//! * Nothing is done unless there is an APIService that leads to our Service. It is never made here, nor taken away.
+//! * Nothing is done unless there is an APIService that leads to our Service. It is never made here, and goes only with the
+//!   namespace of the registry ([`retire`]).
 //! * A change applies only to the state that it was made for. No key is logged or shown.
 //!
 //! What is to be done is a function of what is there ([`decide::decide`]); `look` reads and carries out, [`run`] says when.
@@ -18,6 +19,7 @@ mod memory;
 mod metrics;
 mod objects;
 mod pair;
+mod retire;
 mod runner;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 pub use metrics::{Counts, Metrics};
 pub use pair::{MakeError, Pair, make};
+pub use retire::retire;
 pub use runner::run;
 
 /// The Secret with the certificate, in the namespace of the registry.

@@ -64,12 +64,14 @@ pub(super) fn rights(inputs: &Inputs) -> Vec<Object> {
     vec![delegator.into(), reader.into(), tags.into(), asked.into()]
 }
 
-/// What the operator needs to keep the certificate and what is trusted in step.
-pub(super) fn keeper() -> PolicyRule {
-    PolicyRule {
-        resource_names: Some(texts(&[API_SERVICE])),
-        ..rule(&["apiregistration.k8s.io"], &["apiservices"], &["get", "patch"])
-    }
+/// What the operator needs to keep the certificate and what is trusted in step, and to take the APIService away with the
+/// namespace.
+pub(super) fn keeper(inputs: &Inputs) -> [PolicyRule; 2] {
+    let only = |name: &str, rule| PolicyRule { resource_names: Some(texts(&[name])), ..rule };
+    [
+        only(API_SERVICE, rule(&["apiregistration.k8s.io"], &["apiservices"], &["get", "patch", "delete"])),
+        only(&inputs.namespace, rule(&[""], &["namespaces"], &["get"])),
+    ]
 }
 
 /// The certificate that pods serve with.

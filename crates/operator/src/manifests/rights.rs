@@ -46,7 +46,7 @@ fn operator(inputs: &Inputs) -> Vec<PolicyRule> {
         events(),
     ];
     if inputs.api.is_some() {
-        rules.push(api::keeper());
+        rules.extend(api::keeper(inputs));
     }
     rules
 }
