@@ -1,7 +1,8 @@
 //! Addresses for programs that must be told where to listen.
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Below the ports that the kernel gives to whoever wants any (`ip_local_port_range`), and below those of Kubernetes' nodes:
@@ -23,13 +24,23 @@ pub fn free_address(host: IpAddr) -> io::Result<SocketAddr> {
     for _ in 0..COUNT {
         let port = FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
         let Ok(port) = u16::try_from(port) else { break };
-        match TcpListener::bind((host, port)) {
-            Ok(listener) => return listener.local_addr(),
+        let address = SocketAddr::new(host, port);
+        match look(address) {
+            Ok(()) => return Ok(address),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
             Err(error) => return Err(error),
         }
     }
     Err(last)
+}
+
+/// Takes the address, and lets it go. Nothing listens meanwhile: a process that another thread is starting holds what we opened
+/// until it is another program, and whoever waits for the program at this address would take that for its answer.
+fn look(address: SocketAddr) -> io::Result<()> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    Ok(bind(&socket, &address)?)
 }
 
 /// One of 127.0.0.1.
@@ -48,7 +59,7 @@ mod tests {
     fn none_is_given_twice_or_while_it_is_taken() {
         let first = free_local_address().unwrap();
         let next = SocketAddr::new(first.ip(), first.port() + 1);
-        let taken = TcpListener::bind(next);
+        let taken = std::net::TcpListener::bind(next);
         let second = free_local_address().unwrap();
         assert_ne!(first, second);
         assert!(taken.is_err() || second != next);
