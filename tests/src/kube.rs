@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use xtask::cluster::Cluster;
 
-/// How long anything may take that a test waits for. Deleting a namespace alone takes the cluster up to 20 s.
+/// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the end of a namespace may take: no namespace ends while an APIService of another test has nothing behind it, and
+/// then the cluster tries again after up to a minute.
+pub const NAMESPACE_END: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A cluster and how to talk to it as its administrator.
@@ -40,7 +43,11 @@ pub fn here() -> Result<Option<Kube>> {
     let ours = Cluster::from_env()?;
     let same = std::fs::canonicalize(ours.kubeconfig()).is_ok_and(|path| path == kubeconfig);
     let kube = Kube::new(kubeconfig, same.then_some(ours))?;
-    kube.ok("get --raw /readyz").context("the cluster that HOMEPORT_TEST_KUBECONFIG names")?;
+    let ready = || kube.ok("get --raw /readyz");
+    // An API server with much to do may say no for a moment.
+    if until("it is ready", || Ok(ready().is_ok())).is_err() {
+        ready().context("the cluster that HOMEPORT_TEST_KUBECONFIG names")?;
+    }
     Ok(Some(kube))
 }
 
@@ -181,7 +188,7 @@ impl Kube {
 
     /// Deletes a namespace and waits until it is gone.
     pub fn delete_namespace(&self, name: &str) -> Result<()> {
-        self.ok(&format!("delete namespace {name} --timeout={}s", PATIENCE.as_secs())).map(drop)
+        self.ok(&format!("delete namespace {name} --timeout={}s", NAMESPACE_END.as_secs())).map(drop)
     }
 }
 

@@ -64,8 +64,16 @@ impl<'a> Site<'a> {
         Self::start_with(kube, "    tokenTTL: 2s\n    negativeTTL: 1s\n", "")
     }
 
-    /// Starts it on the data that are there.
+    /// Starts it on the data that are there, and waits until it knows the cluster: before, everybody is refused.
     pub fn begin(&mut self) -> Result<()> {
+        self.begin_without_cluster()?;
+        let nobody = self.nobody();
+        // With TLS there is no answer.
+        until("it is ready", || Ok(!nobody.get("/readyz").is_ok_and(|answer| answer.status == 503))).map(drop)
+    }
+
+    /// The same while there may be no API server.
+    pub fn begin_without_cluster(&mut self) -> Result<()> {
         let config = self.config_of("homeport");
         let server = Server::builder().config(&config).data(&self.files.path().join("data")).start()?;
         self.front.lead_to(Some(server.address()));

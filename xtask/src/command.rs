@@ -31,13 +31,15 @@ pub fn overheard(mut command: Command, mut see: impl FnMut(&str)) -> Result<bool
     drop(command);
     let (sender, lines) = mpsc::sync_channel(LINES_AHEAD);
     thread::spawn(move || pass_on(reader, &sender));
+    let mut has_ended = false;
     loop {
         match lines.recv_timeout(LAST_WORDS) {
             Ok(line) => see(&line),
             Err(RecvTimeoutError::Disconnected) => break,
             // What the program has left running may keep the pipe open.
-            Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_some() => break,
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) if has_ended => break,
+            // What it has printed a moment ago may be under way.
+            Err(RecvTimeoutError::Timeout) => has_ended = child.try_wait()?.is_some(),
         }
     }
     Ok(child.wait()?.success())

@@ -252,7 +252,7 @@ fn received(client: &Client, location: &str) -> Result<(String, String)> {
 
 /// A PATCH that ends in the middle keeps what came, and the upload goes on from there.
 fn cut_patch(size: usize, cut: impl FnOnce(Raw) -> Result<()>) -> Result<()> {
-    let server = serve("homeport:\n  anonymous: all\n  limits: {bodyIdle: 1s}\n")?;
+    let server = serve("homeport:\n  anonymous: all\n  limits: {bodyIdle: 5s}\n")?;
     let client = server.client();
     let content = random(5, size);
     let sent = size / 2;

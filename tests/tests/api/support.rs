@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Distribution's file with nothing but what every test wants. More is appended.
 pub(crate) const BASE: &str = "version: 0.1\nstorage: {delete: {enabled: true}}\n";

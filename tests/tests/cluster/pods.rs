@@ -2,8 +2,12 @@
 
 use crate::desk::Desk;
 use crate::material::{pack, rootfs};
-use anyhow::Result;
-use e2e::kube::{Kube, until};
+use anyhow::{Context, Result};
+use e2e::kube::{Kube, until, until_within};
+use std::time::Duration;
+
+/// Between two tries to pull an image the kubelet waits, up to five minutes.
+const RUN_MAX: Duration = Duration::from_secs(300);
 
 /// Pushes an image that prints `says` and ends. `None`, with a line that says so, where a program is missing.
 /// The content is new each time: containerd would not pull layers that it has.
@@ -44,25 +48,31 @@ impl Pod<'_> {
     /// Waits until it has ended well; what it printed.
     pub(crate) fn output(&self, kube: &Kube) -> Result<String> {
         let (namespace, name) = (self.namespace, self.name);
-        let waited = until("the pod has ended", || {
+        let waited = until_within(RUN_MAX, "the pod has ended", || {
             Ok(kube.field(&format!("-n {namespace} pod {name}"), ".status.phase")? == "Succeeded")
         });
         if let Err(error) = waited {
             let seen = kube.ok(&format!("-n {namespace} describe pod {name}")).unwrap_or_default();
             anyhow::bail!("{error}\n{seen}");
         }
-        kube.ok(&format!("-n {namespace} logs {name}"))
-    }
-
-    /// Waits until its image could not be pulled; what the kubelet said.
-    pub(crate) fn refusal(&self, kube: &Kube) -> Result<String> {
-        let (namespace, name) = (self.namespace, self.name);
         let mut said = String::new();
-        until("the image cannot be pulled", || {
-            let events = format!("-n {namespace} get events --field-selector involvedObject.name={name},reason=Failed");
-            said = kube.ok(&format!("{events} -o jsonpath={{.items[*].message}}"))?;
-            Ok(said.contains("Failed to pull image"))
+        // The kubelet may be too busy to answer.
+        until("its log can be read", || {
+            let log = kube.ok(&format!("-n {namespace} logs {name}"));
+            Ok(log.map(|log| said = log).is_ok())
         })?;
         Ok(said)
+    }
+
+    /// Waits until the kubelet says for this reason that its image cannot be pulled; it may have had others before.
+    pub(crate) fn refusal(&self, kube: &Kube, reason: &str) -> Result<()> {
+        let (namespace, name) = (self.namespace, self.name);
+        let mut said = String::new();
+        let refused = until("the image cannot be pulled", || {
+            let events = format!("-n {namespace} get events --field-selector involvedObject.name={name},reason=Failed");
+            said = kube.ok(&format!("{events} -o jsonpath={{.items[*].message}}"))?;
+            Ok(said.contains("Failed to pull image") && said.contains(reason))
+        });
+        refused.map(drop).with_context(|| format!("{name}: {reason:?} is not in {said:?}"))
     }
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crate::random::Random;
 
 pub(crate) const REPLICAS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// versitygw keeps objects as files: one that removes the last object of a folder refuses who writes into it just now. The
 /// registry cannot know better than to say 503.
 const FOLDER_RACE: &str = "ExistingObjectIsDirectory";
-const LOG_PATIENCE: Duration = Duration::from_secs(2);
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One process.
 pub(crate) struct Replica {

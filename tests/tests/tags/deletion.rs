@@ -3,7 +3,7 @@
 use crate::direct::Stream;
 use crate::world::{Project, World, name_of, shared};
 use anyhow::Result;
-use e2e::kube::{until, until_within};
+use e2e::kube::{PATIENCE, until, until_within};
 use std::time::{Duration, Instant};
 
 /// Tags `1` to `count` of one repository.
@@ -96,13 +96,18 @@ fn kubectl_waits_for_the_end_of_a_tag() -> Result<()> {
     let project = world.project()?;
     fill(&project, "app", 2)?;
     let (kube, ns, name) = (world.kube, project.name(), name_of("app", "1"));
-    let line = format!("-n {ns} wait --for=delete prt/{name} --timeout=60s");
+    let line = format!("-n {ns} wait --for=delete prt/{name} --timeout={}s", PATIENCE.as_secs());
     let mut wait = Stream::start(&mut kube.command(&line))?;
-    // It has found the tag when it watches, which takes it two requests.
+    // Of a tag that it has not found it would say that there is none.
+    let found = format!("path={}/namespaces/{ns}/payloadrepositorytags/{name} ", crate::world::API);
+    until("it has found the tag", || {
+        Ok(world.site.log().lines().any(|line| line.contains(&found) && line.contains(" verb=get ")))
+    })?;
+    // By then it watches, as a rule.
     let early = until_within(Duration::from_millis(800), "it ends", || wait.has_ended());
     assert!(early.is_err(), "{} {}", wait.text(), wait.complaints());
     project.delete("app", "1")?;
-    let took = until_within(Duration::from_secs(5), "it has seen the end", || wait.has_ended())?;
+    let took = until("it has seen the end", || wait.has_ended())?;
     assert!(wait.text().contains("condition met"), "{} {}", wait.text(), wait.complaints());
     println!("seen after {took:?}");
     let digest = kube.field(&format!("-n {ns} prt {}", name_of("app", "2")), ".status.digest")?;

@@ -116,9 +116,19 @@ impl Stream {
         self.events().iter().map(brief).collect()
     }
 
-    /// Whether it has ended by itself.
+    /// The same of these namespaces alone.
+    pub(crate) fn brief_of(&self, namespaces: &[&str]) -> Vec<String> {
+        let is_of = |event: &&Value| {
+            event["object"]["metadata"]["namespace"].as_str().is_some_and(|name| namespaces.contains(&name))
+        };
+        self.events().iter().filter(is_of).map(brief).collect()
+    }
+
+    /// Whether it has ended by itself, and all that it said is here.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_some())
+        // The readers end with its output, and hold what they write to until then.
+        let all_read = Arc::strong_count(&self.said) == 1 && Arc::strong_count(&self.errors) == 1;
+        Ok(self.child.try_wait()?.is_some() && all_read)
     }
 }
 

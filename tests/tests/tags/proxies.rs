@@ -192,7 +192,9 @@ fn another_api_server_with_a_proxy_of_its_own() -> Result<()> {
     )?;
     let there = format!("--server=https://{}:{PORT}", kube.cluster()?.node_address());
     until("the second one is ready", || Ok(kube.ok(&format!("{there} get --raw /readyz")).is_ok()))?;
-    assert!(published.has(NAMES, "second-proxy")? && published.has(NAMES, "front-proxy-client")?);
+    until("both proxies are published", || {
+        Ok(published.has(NAMES, "second-proxy")? && published.has(NAMES, "front-proxy-client")?)
+    })?;
     let took = until("it shows tags", || {
         Ok(kube
             .ok(&format!("{there} -n {} get prt -o name", project.name()))

@@ -3,8 +3,7 @@
 use crate::direct::Stream;
 use crate::world::{API, Project, World, name_of, shared};
 use anyhow::Result;
-use e2e::kube::{Kube, accesses, until, until_within};
-use std::time::Duration;
+use e2e::kube::{Kube, accesses, until};
 
 /// `a:1`, `a:2`, `b:1`, `c/d:1`.
 fn fill(project: &Project) -> Result<()> {
@@ -126,7 +125,7 @@ fn hidden_tags_are_in_no_list_and_no_watch() -> Result<()> {
     until("the other right counts", || Ok(listed(&some, ns)? == "b:2"))?;
     project.push("a", "4", 1)?;
     project.push("b", "3", 1)?;
-    until_within(Duration::from_secs(10), "the event of what it may see", || {
+    until("the event of what it may see", || {
         Ok(watch.brief().last().is_some_and(|last| last == "ADDED b:3")
             || watch.brief().last().is_some_and(|last| last == "ERROR"))
     })?;

@@ -19,7 +19,7 @@ pub(crate) const API_SERVICE: &str = "v1alpha1.payload-registry.deckhouse.io";
 /// The path of the API on any server.
 pub(crate) const API: &str = "/apis/payload-registry.deckhouse.io/v1alpha1";
 /// The API server looks at a dead API again within half a minute.
-const RETURN: Duration = Duration::from_secs(60);
+const RETURN: Duration = Duration::from_secs(180);
 
 /// The registry and what leads to it. Never dropped: a [`Mourner`] clears it away.
 pub(crate) struct World {

@@ -62,6 +62,10 @@ async fn serve(
         figures: Box::new(storage.figures()),
     });
     registry.store.set_immutable_tags(wiring::immutable_tags(&settings)?);
+    if let Some(kubernetes) = &kubernetes {
+        // Until the first look at the storage has ended.
+        registry.health.set_problem(kubernetes.missing().map(str::to_owned));
+    }
     let listener = wiring::bind(&settings.http.listen).await.context("http.addr")?;
     let api = Api::prepare(kubernetes.as_ref(), &registry, &settings).await?;
     // Whoever reads that we listen may send signals.

@@ -75,9 +75,9 @@ fn forward(mut from: TcpStream, mut to: TcpStream, faults: &Faults, up: bool) {
         }
         let left = if up { &faults.up } else { &faults.down };
         let bytes = i64::try_from(count).unwrap();
-        let before = left.load(Ordering::SeqCst);
-        if before > 0 && left.fetch_sub(bytes, Ordering::SeqCst) - bytes <= 0 {
-            left.store(0, Ordering::SeqCst);
+        // Whichever line comes to zero breaks, and only that one: many count at the same time.
+        let less = |left: i64| (left > 0).then(|| (left - bytes).max(0));
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok_and(|before| before <= bytes) {
             faults.done.fetch_add(1, Ordering::SeqCst);
             break;
         }

@@ -8,6 +8,10 @@ use tokio::task::JoinHandle;
 
 use crate::support::{PATIENCE, connect, delete, namespace, namespace_path, read, unique};
 
+/// As usual, since on a busy machine a renewal may come late.
+const DURATION: Duration = Duration::from_secs(15);
+const RENEW: Duration = Duration::from_secs(2);
+
 struct Candidate {
     leading: watch::Receiver<bool>,
     stop: Option<oneshot::Sender<()>>,
@@ -17,7 +21,7 @@ struct Candidate {
 impl Candidate {
     fn start(connection: &Connection, namespace: &str, name: &str) -> Self {
         let mut settings = LeaseSettings::new(namespace, "leader", name);
-        (settings.duration, settings.renew) = (Duration::from_secs(3), Duration::from_secs(1));
+        (settings.duration, settings.renew) = (DURATION, RENEW);
         let (election, leading) = LeaderElection::new(connection, settings);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(election.run(async {
@@ -53,20 +57,22 @@ async fn one_leads_and_another_follows() {
     assert!(holder().await.unwrap().starts_with("first_"));
     let mut second = Candidate::start(&connection, &space, "second");
     // Longer than the lease lasts: it is renewed, and the second one waits.
-    let early = tokio::time::timeout(Duration::from_secs(5), second.leads()).await;
+    let early = tokio::time::timeout(DURATION + RENEW, second.leads()).await;
     assert!(early.is_err() && *first.leading.borrow());
 
     first.stop().await;
     let after = second.leads().await;
-    assert!(after < Duration::from_millis(2_500), "a released lease is taken at once, not after {after:?}");
+    assert!(after < DURATION - RENEW, "a released lease is taken at the next look, not after {after:?}");
     assert!(holder().await.unwrap().starts_with("second_"));
 
     // Killed: nobody releases the lease.
+    let began = Instant::now();
     let mut third = Candidate::start(&connection, &space, "third");
     second.task.abort();
-    let after = third.leads().await;
-    assert!(after >= Duration::from_secs(2), "not before the lease has ended, but after {after:?}");
-    assert!(after < Duration::from_secs(8), "{after:?}");
+    third.leads().await;
+    let after = began.elapsed();
+    assert!(after >= DURATION, "not before the lease has ended, but after {after:?}");
+    assert!(after < DURATION * 4, "{after:?}");
     third.stop().await;
     assert_eq!(holder().await.unwrap_or_default(), "");
     delete(&connection, &namespace_path(&space)).await;

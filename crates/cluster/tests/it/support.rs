@@ -10,8 +10,8 @@ use cluster::{ApiError, Call, ConnectSettings, Connection, get, post};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-/// How long anything may take that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take that a test waits for. What ends a namespace tries again after up to a minute.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 const VARIABLE: &str = "HOMEPORT_TEST_KUBECONFIG";
 

@@ -1,5 +1,6 @@
 //! The certificate of the API: with the rights of the manifests, against an APIService of another name, since there is one
-//! of the real name in a cluster. While it is there nothing answers behind it, and no namespace can go: these tests are short.
+//! of the real name in a cluster. While it is there nothing answers behind it, and no namespace can go: these tests are
+//! short, and alone.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::world::{World, run, until};
+use crate::world::{World, run_alone, until};
 
 struct Registry {
     world: World,
@@ -174,7 +175,7 @@ fn with_registry(name: &str, test: impl AsyncFnOnce(&Registry)) {
 
 /// Whatever the test does, its APIService goes.
 fn with_rights(name: &str, verbs: &[&str], test: impl AsyncFnOnce(&Registry)) {
-    run(name, async |world| {
+    run_alone(name, async |world| {
         let registry = Registry::new(world, verbs).await;
         let outcome = AssertUnwindSafe(test(&registry)).catch_unwind().await;
         registry.remove().await;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use cluster::{ConnectSettings, Connection};
@@ -16,8 +17,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-/// Whatever a test waits for has happened by then.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Whatever a test waits for has happened by then. What ends a namespace tries again after up to a minute.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Held by whoever ends namespaces, and by one test alone that keeps the cluster from ending any.
+static NAMESPACES_END: RwLock<()> = RwLock::new(());
 
 #[derive(Clone)]
 pub(crate) struct World {
@@ -27,6 +31,17 @@ pub(crate) struct World {
 
 /// Runs a test in a namespace of its own, and removes that whatever the test did.
 pub(crate) fn run(name: &str, test: impl AsyncFnOnce(World)) {
+    let _end = NAMESPACES_END.read().unwrap_or_else(PoisonError::into_inner);
+    run_in_namespace(name, test);
+}
+
+/// The same when all other tests that are running have ended: meanwhile no namespace can go.
+pub(crate) fn run_alone(name: &str, test: impl AsyncFnOnce(World)) {
+    let _none_ends = NAMESPACES_END.write().unwrap_or_else(PoisonError::into_inner);
+    run_in_namespace(name, test);
+}
+
+fn run_in_namespace(name: &str, test: impl AsyncFnOnce(World)) {
     let Some(kubeconfig) = std::env::var_os("HOMEPORT_TEST_KUBECONFIG").filter(|path| !path.is_empty()) else {
         // Not `eprintln!`, which is not shown for tests that pass.
         let _ = writeln!(std::io::stderr(), "skipped: {name}: HOMEPORT_TEST_KUBECONFIG does not name a cluster");

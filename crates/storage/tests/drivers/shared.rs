@@ -246,8 +246,9 @@ fn names_that_hang_are_in_the_way_of_no_others() {
     let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(4).enable_all().build().unwrap();
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
-        let [first, second] = [0, 1].map(|_| {
-            let options = FsOptions { wait_max: Duration::from_secs(2), ..FsOptions::new(dir.path()) };
+        // Whoever waited for a name that hangs would do so longer than a slow machine takes for any change.
+        let [first, second] = [2, 120].map(|seconds| {
+            let options = FsOptions { wait_max: Duration::from_secs(seconds), ..FsOptions::new(dir.path()) };
             Arc::new(FsDriver::open(options).unwrap())
         });
         let put = |name: String| Batch::new().put(format!("{name}/a"), "1").lock(name);
@@ -264,17 +265,18 @@ fn names_that_hang_are_in_the_way_of_no_others() {
         let waiting: Vec<_> = (0..HUNG).map(wait).collect();
         // Long enough for a try to get the folder alone.
         for round in 0..15 {
-            let in_time = |work| tokio::time::timeout(Duration::from_secs(1), work);
+            let in_time = |work| tokio::time::timeout(Duration::from_secs(30), work);
             in_time(second.apply(put(format!("free{round}")))).await.expect("waits for another name").unwrap();
             second.get(&format!("free{round}/a"), 10).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        for waiting in waiting {
-            let error = waiting.await.unwrap().unwrap_err();
-            assert_eq!((error.kind, error.operation), (ErrorKind::Unavailable, "lock"));
-            assert!(error.source.to_string().contains("try again"), "{}", error.source);
-        }
+        let error = first.apply(put("hung0".to_owned())).await.unwrap_err();
+        assert_eq!((error.kind, error.operation), (ErrorKind::Unavailable, "lock"));
+        assert!(error.source.to_string().contains("try again"), "{}", error.source);
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
         drop(held);
-        second.apply(put("hung0".to_owned())).await.unwrap();
+        for waiting in waiting {
+            waiting.await.unwrap().unwrap();
+        }
     });
 }

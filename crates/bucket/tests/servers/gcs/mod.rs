@@ -60,11 +60,11 @@ fn start_with(scheme: &str, arguments: &[&str]) -> Option<Server> {
     command.args(["-public-host", "127.0.0.1", "-port", &address.port().to_string()]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut server = Server { address, child };
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while TcpStream::connect(address).is_err() {
         assert!(server.child.try_wait().unwrap().is_none(), "the emulator has ended");
         assert!(Instant::now() < deadline, "the emulator does not answer");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(20));
     }
     Some(server)
 }

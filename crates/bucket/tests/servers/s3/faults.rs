@@ -48,7 +48,9 @@ async fn a_bucket_that_goes_is_not_empty() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_does_not_answer_is_left_alone_until_it_is_back() {
-    const SOON: Duration = Duration::from_secs(5);
+    const SOON: Duration = Duration::from_secs(30);
+    // Who is not refused tries again for a quarter of a minute, or waits longer for a silent service.
+    const AT_ONCE: Duration = Duration::from_secs(10);
     for server in super::those(&[Kind::Versity, Kind::Ceph]) {
         let (address, faults) = proxy::start(server.address);
         let driver =
@@ -76,8 +78,9 @@ async fn a_service_that_does_not_answer_is_left_alone_until_it_is_back() {
             assert_eq!(put.await.unwrap_err().kind, ErrorKind::Unavailable);
             slowest = slowest.max(begun.elapsed());
         }
-        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-        assert!(sent() - before <= 5, "{} requests in three seconds", sent() - before);
+        let (sent, took) = (sent() - before, begun.elapsed());
+        assert!(slowest < AT_ONCE, "{slowest:?}");
+        assert!(sent <= 2 + took.as_secs(), "{sent} requests in {took:?}");
         assert!(circuit.refused() > 100);
         faults.busy.store(0, Ordering::SeqCst);
         let begun = Instant::now();

@@ -109,11 +109,11 @@ fn start_with(kind: Kind, arguments: &[String]) -> Option<Server> {
         Kind::Ceph => unreachable!("is shared"),
     }
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while TcpStream::connect(address).is_err() {
         assert!(child.try_wait().unwrap().is_none(), "{kind:?} has ended");
         assert!(Instant::now() < deadline, "{kind:?} does not answer");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(20));
     }
     if kind == Kind::Moto {
         let location =

@@ -19,6 +19,11 @@ pub(crate) const STRANGER: &str = "test:stranger";
 const PROGRAMS: [&str; 5] =
     ["memcached", "swift-account-server", "swift-container-server", "swift-object-server", "swift-proxy-server"];
 const START_MAX: Duration = Duration::from_secs(120);
+/// How long the servers wait for each other. After the usual times what was written is in no list until an updater comes by,
+/// and there is none.
+const WAITS: &str = "conn_timeout = 30\nnode_timeout = 120\ncontainer_update_timeout = 120\n";
+/// A proxy that does not wait for memcached knows no tokens.
+const CACHE_WAITS: &str = "connect_timeout = 30\npool_timeout = 30\nio_timeout = 30\nerror_suppression_interval = 0\n";
 /// The exit code that says that the folder cannot hold objects.
 const NO_ATTRIBUTES: i32 = 3;
 
@@ -236,7 +241,7 @@ fn write_settings(dir: &Path, ports: &[u16], options: &Options) -> Result<()> {
     for (kind, port) in ["account", "container", "object"].into_iter().zip(&ports[1..4]) {
         let text = format!(
             "{}devices = {here}/disks\nmount_check = false\ndisable_fallocate = true\n\
-             [pipeline:main]\npipeline = {kind}-server\n[app:{kind}-server]\nuse = egg:swift#{kind}\n",
+             [pipeline:main]\npipeline = {kind}-server\n[app:{kind}-server]\nuse = egg:swift#{kind}\n{WAITS}",
             common(*port)?
         );
         std::fs::write(dir.join(format!("swift-{kind}-server.conf")), text)?;
@@ -259,13 +264,14 @@ fn write_settings(dir: &Path, ports: &[u16], options: &Options) -> Result<()> {
         text.push_str(&format!("cert_file = {}\nkey_file = {}\n", cert.display(), key.display()));
     }
     text.push_str(&format!("[pipeline:main]\npipeline = {} proxy-server\n", parts.join(" ")));
-    text.push_str(
-        "[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n",
-    );
+    text.push_str(&format!(
+        "[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n\
+         error_suppression_limit = 1000000\n{WAITS}"
+    ));
     for part in parts {
         let name = if part == "cache" { "memcache" } else { part };
         let more = match (part, options.manifest_segments) {
-            ("cache", _) => format!("memcache_servers = 127.0.0.1:{}\n", ports[0]),
+            ("cache", _) => format!("memcache_servers = 127.0.0.1:{}\n{CACHE_WAITS}", ports[0]),
             ("slo", Some(limit)) => format!("max_manifest_segments = {limit}\n"),
             ("tempauth", _) => {
                 let named = |user: &str| user.replace(':', "_");
