@@ -8,7 +8,7 @@ use crate::status::Failure;
 const CLAUSES_MAX: usize = 64;
 /// Group of the forms that stand for any resource.
 const META_GROUP: &str = "meta.k8s.io";
-const META_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+const META_VERSION: &str = "v1";
 
 /// In which form objects are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +82,10 @@ impl<'a> Clause<'a> {
         }
         match self.conversion() {
             None => Some(Form::Object),
-            Some((kind, META_GROUP, version)) if META_VERSIONS.contains(&version) => match kind {
-                "Table" => Some(Form::Table),
-                "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(Form::Partial),
-                _ => None,
-            },
+            Some(("Table", META_GROUP, META_VERSION)) => Some(Form::Table),
+            Some(("PartialObjectMetadata" | "PartialObjectMetadataList", META_GROUP, META_VERSION)) => {
+                Some(Form::Partial)
+            }
             Some(_) => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Failures as Kubernetes tells them; the only place where an outcome becomes an HTTP status.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -16,6 +16,8 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 /// When to come back if storage does not answer.
 const STORAGE_RETRY: Duration = Duration::from_secs(5);
+/// When to come back for what is newer than anything here, as kube-apiserver says it.
+const VERSION_RETRY: Duration = Duration::from_secs(1);
 
 /// A refusal. Its JSON form is the `Status` object that Kubernetes' clients expect.
 #[derive(Debug)]
@@ -220,15 +222,33 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message).retry(retry_after)
     }
 
-    /// 503 until somebody changes the configuration. Clients of Kubernetes wait as long as `Retry-After` says, ten times, and
-    /// tell nobody meanwhile: a controller that ends namespaces would end no other one, either.
+    /// 503 until somebody changes the configuration; see [`Failure::at_once`].
     pub(crate) fn closed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+
+    /// The same for who has to hear of it now, without a word on when to come back. Clients of Kubernetes wait as long as
+    /// `Retry-After` says, ten times, and tell nobody meanwhile: a controller that ends namespaces would end no other one,
+    /// either.
+    pub(crate) fn at_once(mut self) -> Self {
+        self.0.retry_after = None;
+        if let Some(details) = &mut self.0.details {
+            details.retry_after_seconds = 0;
+        }
+        self
     }
 
     /// 504: not finished in time.
     pub(crate) fn timeout(message: &str) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {message}")).details(Details::default())
+    }
+
+    /// 504: the version that is asked for is later than the one that is here.
+    pub(crate) fn version_too_large(wanted: &dyn Display, here: &dyn Display) -> Self {
+        let text = "Too large resource version";
+        let cause = Cause { reason: "ResourceVersionTooLarge", message: text.to_owned(), field: String::new() };
+        let details = Details { causes: vec![cause], ..Details::default() };
+        Self::timeout(&format!("{text}: {wanted}, current: {here}")).details(details).retry(VERSION_RETRY)
     }
 
     /// 500; the cause goes into the log, the client is told that there is one.

@@ -22,7 +22,9 @@ use http_body_util::{BodyExt, Full};
 use net::{Body, Connection, Peer};
 use oci::{Digest, RepoName, Tag};
 use serde_json::{Value, json};
+use storage::Driver;
 use storage::memory::MemoryDriver;
+use storage::testing::CutDriver;
 use tenancy::Tenancy;
 
 pub(crate) use self::cluster::Cluster;
@@ -155,9 +157,19 @@ impl World {
 
     /// The same on another storage.
     pub(crate) async fn start_on(driver: MemoryDriver, namespaces: &[&str]) -> Self {
+        Self::start_over(Arc::new(driver.clone()), driver, namespaces).await
+    }
+
+    /// The same on another storage that fails from the first change on.
+    pub(crate) async fn start_failing(driver: MemoryDriver, namespaces: &[&str]) -> Self {
+        Self::start_over(Arc::new(CutDriver::new(driver.clone(), 0)), driver, namespaces).await
+    }
+
+    /// The server goes through `storage` to what is in `driver`.
+    async fn start_over(storage: Arc<dyn Driver>, driver: MemoryDriver, namespaces: &[&str]) -> Self {
         let proxy = FrontProxy::new();
         let cluster = Cluster::start(namespaces, &proxy).await;
-        let store = Store::new(Arc::new(driver.clone()), content::Settings::default());
+        let store = Store::new(storage, content::Settings::default());
         let (rights, knobs) = (Arc::<Rights>::default(), Arc::<Knobs>::default());
         let sources = cluster.sources().await;
         let (switches, rules) = (Arc::clone(&knobs), Arc::clone(&knobs));

@@ -33,10 +33,19 @@ fn what_clients_send_gets_the_form_that_they_mean() {
         (Some("application/json; charset=utf-8"), Object),
         (Some("application/json;as=Table;g=meta.k8s.io;v=v1"), Table),
         (Some("APPLICATION/JSON;as=Table;g=meta.k8s.io;v=v1"), Table),
-        (Some(" application/json ; as=Table ; g=meta.k8s.io ; v=v1beta1 "), Table),
+        (Some(" application/json ; as=Table ; g=meta.k8s.io ; v=v1 "), Table),
         (Some("*/*;as=Table;g=meta.k8s.io;v=v1"), Table),
         // What is not understood is passed over, and better qualities come first.
         (Some("application/json;as=Table;g=meta.k8s.io;v=v9,application/json"), Object),
+        (Some("application/json;as=Table;g=meta.k8s.io;v=v1beta1,application/json"), Object),
+        (Some("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1beta1,*/*"), Object),
+        (
+            Some(
+                "application/json;as=Table;g=meta.k8s.io;v=v1beta1,\
+                 application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            ),
+            Partial,
+        ),
         (Some("application/json;as=Graph;g=meta.k8s.io;v=v1,application/json;as=Table;g=meta.k8s.io;v=v1"), Table),
         (Some("application/json;q=0.5,application/json;as=Table;g=meta.k8s.io;v=v1;q=0.9"), Table),
         (Some("application/json;as=Table;g=meta.k8s.io;v=v1;q=0.1,application/json"), Object),
@@ -60,6 +69,9 @@ fn what_is_not_spoken_is_not_acceptable() {
         "application/json;as=Table;v=v1",
         "application/json;g=meta.k8s.io;v=v1",
         "application/json;as=Table;g=other;v=v1",
+        "application/json;as=Table;g=meta.k8s.io;v=v1beta1",
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1beta1",
+        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1beta1",
         "application/json;stream=other",
         "application/json;sv=v1",
         "rubbish",

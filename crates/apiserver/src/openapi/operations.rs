@@ -31,7 +31,7 @@ const DELETE: [(&str, &str, &str); 4] = [
     ),
 ];
 /// What a collection is narrowed down by before it is deleted.
-const SELECTION: [&str; 4] = ["continue", "fieldSelector", "labelSelector", "limit"];
+const SELECTION: [&str; 3] = ["fieldSelector", "labelSelector", "limit"];
 const PRETTY: (&str, &str, &str) = ("pretty", "string", "Without meaning here: the output is compact.");
 
 /// One thing that can be done.

@@ -55,6 +55,52 @@ fn every_reference_leads_somewhere_and_everything_is_reached() {
     assert!(reached.contains(&own("PayloadRepositoryTag")) && reached.contains(&own("PayloadRepositoryTagList")));
 }
 
+/// The parameter with a good value, and what it needs beside it.
+fn example(name: &str, token: &str) -> String {
+    let value = match name {
+        "allowWatchBookmarks" | "pretty" => "true",
+        "continue" => token,
+        "dryRun" => "All",
+        "fieldSelector" => "tag%3Dv1",
+        "gracePeriodSeconds" | "resourceVersion" => "0",
+        "labelSelector" => "a%3Db",
+        "limit" => "1",
+        "orphanDependents" => "false",
+        "propagationPolicy" => "Background",
+        "resourceVersionMatch" => "NotOlderThan&resourceVersion=0",
+        "sendInitialEvents" => "true&watch=true&resourceVersionMatch=NotOlderThan",
+        "timeoutSeconds" => "5",
+        "watch" => "true",
+        other => panic!("{other} needs an example"),
+    };
+    format!("{name}={value}")
+}
+
+#[tokio::test]
+async fn every_parameter_is_taken() {
+    let world = World::start(&["project-1"]).await;
+    world.rights.grant("alice", "project-1/*", &[access::Action::Pull, access::Action::Delete]);
+    world.push("project-1/app", &["v1", "v2"], "one").await;
+    let document = v2("1.2.3");
+    let names = |parameters: &Value| -> Vec<String> {
+        let of_query = parameters.as_array().unwrap().iter().filter(|parameter| parameter["in"] == "query");
+        of_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (address, item) in document["paths"].as_object().unwrap() {
+        let path = address.replace("{namespace}", "project-1").replace("{name}", "mfyhaotwge");
+        let page = world.get("alice", &format!("{path}?limit=1")).await.json();
+        let token = page["metadata"]["continue"].as_str().unwrap_or_default();
+        for method in ["get", "delete"] {
+            let Some(operation) = item.get(method) else { continue };
+            for name in [names(&item["parameters"]), names(&operation["parameters"])].concat() {
+                let path = format!("{path}?dryRun=All&{}", example(&name, token));
+                let answer = world.open("alice", method.to_uppercase().parse().unwrap(), &path, &[], "").await;
+                assert_eq!(answer.status(), 200, "{method} {path}");
+            }
+        }
+    }
+}
+
 /// `kubectl explain` finds a kind by this mark, in the exact form.
 #[test]
 fn kinds_are_marked() {

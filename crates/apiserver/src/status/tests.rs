@@ -19,6 +19,7 @@ fn failures_are_written_as_kubernetes_writes_them() {
         Failure::expired("why", None),
         Failure::too_many(3 * second),
         Failure::timeout("why"),
+        Failure::version_too_large(&7, &5),
         Failure::too_large("why"),
         Failure::invalid("x", "preconditions.uid", "Invalid value: \"v\": why"),
         Failure::method_not_allowed(
@@ -47,6 +48,9 @@ async fn the_answer_carries_status_headers_and_the_object() {
     assert_eq!(details, &json!({ "retryAfterSeconds": 2 }));
     let soon = read(Failure::too_many(Duration::ZERO).into_response(Encoding::default())).await;
     assert_eq!(soon.header(header::RETRY_AFTER), "1", "none at all would be no advice");
+    let now = read(Failure::unavailable("why", Duration::ZERO).at_once().into_response(Encoding::default())).await;
+    assert_eq!((now.status, now.header(header::RETRY_AFTER)), (StatusCode::SERVICE_UNAVAILABLE, ""));
+    assert_eq!(now.json()["details"], json!({}));
     let method = read(Failure::no_such_method().into_response(Encoding::default())).await;
     assert_eq!((method.status.as_u16(), method.header(header::ALLOW)), (405, "GET, HEAD"));
 }

@@ -24,8 +24,8 @@ const TOGETHER: usize = 64;
 ///
 /// # Errors
 /// 403 when some of it may not be deleted by the caller or is immutable (the rest is); 504 when there is no time left, with the number of
-/// those that are gone; 405 and 503 only when there is something to delete: the end of a namespace that has no tags must not
-/// depend on the registry.
+/// those that are gone; 405, and 503 while the registry is read-only, only when there is something to delete: the end of a
+/// namespace that has no tags must not depend on the configuration. Whatever fails is told at once ([`Failure::at_once`]).
 pub(crate) async fn delete(call: Call, namespace: &str, body: &[u8]) -> Result<Response<Body>> {
     let deletion = DeleteOptions::parse(&call.query, body)?;
     let options = ListOptions::parse(&call.query, Some(namespace))?;
@@ -35,11 +35,12 @@ pub(crate) async fn delete(call: Call, namespace: &str, body: &[u8]) -> Result<R
         ));
     }
     let view = View { server: Arc::clone(&call.server), caller: call.caller };
+    options.since.check(view.server.tags.here(view.store()))?;
     let walk = Walk::new(view.clone(), Arc::new(options.selectors), Some(namespace), None);
     let remover = Remover::new(&view, call.origin);
     let limit = options.limit.unwrap_or(usize::MAX);
     let mut run = Run { view, remover, deletion, gone: 0, kept: 0, fixed: 0, allowed: None };
-    run.all(walk, limit, call.deadline).await?;
+    run.all(walk, limit, call.deadline).await.map_err(Failure::at_once)?;
     if run.kept + run.fixed > 0 {
         let mut message = format!("{} tags were deleted", run.gone);
         let whys = [(run.kept, "others you may see but not delete"), (run.fixed, "others are immutable")];

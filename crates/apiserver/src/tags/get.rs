@@ -9,6 +9,7 @@ use net::Body;
 use super::details::Keep;
 use super::look;
 use super::name::{self, Decoded};
+use super::options::Since;
 use super::render::{Renderer, Style};
 use super::view::View;
 use crate::call::Call;
@@ -16,9 +17,10 @@ use crate::respond;
 use crate::status::{Failure, Result};
 
 /// # Errors
-/// 404 also for what the caller may not see.
+/// 400, 504; 404 also for what the caller may not see.
 pub(crate) async fn get(call: Call, namespace: &str, name: &str) -> Result<Response<Body>> {
     let style = Style::of(call.form, &call.query)?;
+    Since::parse(&call.query)?.check(call.server.tags.here(&call.server.parts.store))?;
     let missing = || Failure::not_found(name);
     let Decoded { repo, tag } = name::decode(namespace, name).ok_or_else(missing)?;
     let view = View { server: Arc::clone(&call.server), caller: call.caller };

@@ -39,6 +39,7 @@ pub(crate) async fn list(call: Call, namespace: Option<&str>, options: ListOptio
     let view = View { server: Arc::clone(&server), caller: call.caller };
     // Before anything is read: what changes meanwhile is newer.
     let here = server.tags.here(&server.parts.store);
+    options.since.check(here)?;
     server.tags.grants.look(&view, namespace);
     let version = proceed.as_ref().map_or(here, |proceed| proceed.version);
     let start = proceed.map(|proceed| Start { repo: proceed.repo.into(), tag: proceed.tag.into() });

@@ -57,6 +57,31 @@ pub(crate) enum Since {
     At(Version),
 }
 
+impl Since {
+    /// Reads it from the parameters of a request for one object.
+    ///
+    /// # Errors
+    /// 400 for what is no version.
+    pub(crate) fn parse(query: &str) -> Result<Self> {
+        let query = Query::new(Some(query));
+        if query.is_too_long() {
+            return Err(too_many());
+        }
+        since(query.get("resourceVersion").filter(|text| !text.is_empty()).as_deref())
+    }
+
+    /// Whether what is read at `here` is as new as it is wanted.
+    ///
+    /// # Errors
+    /// 504 for a version that nobody has given out yet.
+    pub(crate) fn check(self, here: Version) -> Result<()> {
+        match self {
+            Self::At(version) if version.is_to_come(here.micros()) => Err(Failure::version_too_large(&version, &here)),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Parameters of list, watch and deletecollection.
 #[derive(Clone, Debug)]
 pub(crate) struct ListOptions {
@@ -82,7 +107,7 @@ impl ListOptions {
     pub(crate) fn parse(query: &str, namespace: Option<&str>) -> Result<Self> {
         let query = Query::new(Some(query));
         if query.is_too_long() {
-            return Err(Failure::bad_request("the query has too many parameters"));
+            return Err(too_many());
         }
         let text = |key| query.get(key).filter(|text| !text.is_empty());
         let (fields, labels) =
@@ -141,6 +166,10 @@ impl ListOptions {
             _ => Ok(()),
         }
     }
+}
+
+fn too_many() -> Failure {
+    Failure::bad_request("the query has too many parameters")
 }
 
 fn selectors(fields: &str, labels: &str) -> Result<Selectors> {

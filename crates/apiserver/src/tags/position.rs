@@ -14,7 +14,7 @@ const TIME_SHIFT: u32 = ORIGIN_BITS + 1;
 /// The year 2112, and still a positive number to those who take it for a signed one.
 const MICROS_MAX: u64 = (1 << 52) - 1;
 /// By so many microseconds the clocks of processes may differ, and what one has done reach another late.
-pub(crate) const MARGIN: u64 = 10_000_000;
+const MARGIN: u64 = 10_000_000;
 /// By so much an event may be later than the change that it tells of; the rest of the margin is for clocks.
 const LATE_MAX: u64 = 2_000_000;
 
@@ -63,6 +63,11 @@ impl Version {
     /// The position to go on from: one of our own is exact, anything else is a time by somebody's clock.
     pub(crate) fn resumed(self, origin: Origin) -> u64 {
         self.of(origin).unwrap_or_else(|| self.micros().saturating_sub(MARGIN))
+    }
+
+    /// Nobody has given it out yet: it is later than `here` by more than clocks may differ.
+    pub(crate) fn is_to_come(self, here: u64) -> bool {
+        self.micros() > here.saturating_add(MARGIN)
     }
 
     fn pack(micros: u64, origin: u16, kind: u64) -> Self {
@@ -131,6 +136,17 @@ mod tests {
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
         assert_eq!(Version::of_object(far, &digest).micros(), MICROS_MAX);
         assert!(i64::try_from(Version::of_object(far, &digest).number()).is_ok());
+    }
+
+    #[test]
+    fn what_another_clock_gives_out_is_not_to_come() {
+        let here = 1_000_000_000;
+        for (micros, expected) in [(1, false), (here, false), (here + MARGIN, false), (here + MARGIN + 1, true)] {
+            assert_eq!(Version::of_now(micros).is_to_come(here), expected, "{micros}");
+            assert_eq!(Version::of_change(micros, Origin::new(7)).is_to_come(here), expected, "{micros}");
+        }
+        assert!(Version::from(u64::MAX).is_to_come(here));
+        assert!(!Version::from(u64::MAX).is_to_come(u64::MAX));
     }
 
     proptest! {

@@ -3,13 +3,17 @@
 mod delete;
 mod get;
 mod list;
+mod outage;
 mod watch;
 
-use access::Action;
-use serde_json::Value;
+use std::time::SystemTime;
 
+use access::Action;
+use serde_json::{Value, json};
+
+use super::position::{Version, micros};
 use super::{API_VERSION, name};
-use crate::testing::World;
+use crate::testing::{Answer, World};
 
 const USER: &str = "alice";
 
@@ -45,7 +49,7 @@ fn granted(world: World, namespaces: &[&str]) -> World {
 }
 
 /// The Status of a refusal, which must be one.
-fn refusal(answer: &crate::testing::Answer) -> (u16, String) {
+fn refusal(answer: &Answer) -> (u16, String) {
     let status = answer.json();
     assert_eq!(
         (&status["kind"], &status["apiVersion"], &status["status"]),
@@ -54,4 +58,21 @@ fn refusal(answer: &crate::testing::Answer) -> (u16, String) {
     assert_eq!(status["code"], answer.status.as_u16());
     assert!(status["message"].as_str().is_some_and(|message| !message.is_empty()), "{status}");
     (answer.status.as_u16(), status["reason"].as_str().unwrap().to_owned())
+}
+
+/// The version of what another replica does so many seconds from now.
+fn in_seconds(seconds: u64) -> Version {
+    Version::of_now(micros(SystemTime::now()) + seconds * 1_000_000)
+}
+
+/// The refusal of kube-apiserver for a version that is to come, which its clients know.
+fn is_too_large(answer: &Answer, wanted: Version) {
+    assert_eq!(refusal(answer), (504, "Timeout".into()));
+    let status = answer.json();
+    let cause = json!({ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" });
+    assert_eq!(status["details"], json!({ "causes": [cause], "retryAfterSeconds": 1 }));
+    let expected = format!("Timeout: Too large resource version: {wanted}, current: ");
+    let current = status["message"].as_str().unwrap().strip_prefix(&expected).unwrap_or_else(|| panic!("{status}"));
+    assert!(Version::parse(current).unwrap() < wanted, "{status}");
+    assert_eq!(answer.header("retry-after"), "1");
 }

@@ -136,6 +136,7 @@ impl Watcher {
                 Ok(Some(self.mark()))
             }
             Woken::End => {
+                self.check_grants()?;
                 self.ended = true;
                 Ok(Some(self.mark()))
             }

@@ -1,13 +1,12 @@
 use std::sync::atomic::Ordering;
 
 use http::{Method, StatusCode};
-use serde_json::json;
 
 use super::*;
 
 const NOT_FOUND: (u16, &str) = (404, "NotFound");
 
-fn is(answer: &crate::testing::Answer, expected: (u16, &str)) {
+fn is(answer: &Answer, expected: (u16, &str)) {
     assert_eq!(refusal(answer), (expected.0, expected.1.to_owned()));
 }
 
@@ -43,6 +42,12 @@ async fn who_may_delete() {
     is(&world.delete("reader", &missing, "").await, NOT_FOUND);
     is(&world.delete("remover", &missing, "").await, NOT_FOUND);
     is(&world.delete("remover", &one("other", "app", "v1"), "").await, NOT_FOUND);
+    is(&world.get("remover", &there).await, NOT_FOUND);
+    let many = world.delete("remover", &all(Some("shop")), "").await;
+    assert_eq!(many.status, StatusCode::OK, "many are those that it sees");
+    world.rights.grant("pusher", "shop/*", &[Action::Push]);
+    is(&world.get("pusher", &there).await, NOT_FOUND);
+    is(&world.delete("pusher", &there, "").await, NOT_FOUND);
     assert_eq!(world.delete("remover", &there, "").await.status, StatusCode::OK);
     is(&world.delete("remover", &format!("{}/A", all(Some("shop"))), "").await, (400, "BadRequest"));
     world.cluster.set_namespace("shop", "another-uid", false);

@@ -1,5 +1,4 @@
 use http::StatusCode;
-use serde_json::json;
 
 use super::*;
 
@@ -221,4 +220,24 @@ async fn a_named_tag_is_got_and_not_watched() {
         world.get(USER, &format!("{}?watch=1&resourceVersion=5", one("shop", "app", "v1"))).await.json(),
         object
     );
+}
+
+#[tokio::test]
+async fn a_named_tag_is_not_older_than_wanted() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let path = one("shop", "app", "v1");
+    let object = world.get(USER, &path).await.json();
+    let own = object["metadata"]["resourceVersion"].as_str().unwrap();
+    // The clock of another replica may be ahead.
+    for good in ["", "0", "5", own, &in_seconds(9).to_string()] {
+        assert_eq!(world.get(USER, &format!("{path}?resourceVersion={good}")).await.json(), object, "{good}");
+    }
+    for bad in ["resourceVersion=abc", "resourceVersion=-1", &"a=b&".repeat(200)] {
+        assert_eq!(refusal(&world.get(USER, &format!("{path}?{bad}")).await), (400, "BadRequest".into()), "{bad}");
+    }
+    let later = in_seconds(60);
+    for path in [path, one("shop", "app", "none")] {
+        is_too_large(&world.get(USER, &format!("{path}?resourceVersion={later}")).await, later);
+    }
 }

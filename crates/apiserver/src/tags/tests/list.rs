@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tags::continuation::{Continuation, mark};
-use crate::tags::position::Version;
 
 const TABLE: &str =
     "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
@@ -134,6 +133,27 @@ async fn mistakes_are_400() {
     for query in ["resourceVersion=0", "resourceVersion=5", "resourceVersion=5&resourceVersionMatch=NotOlderThan"] {
         assert_eq!(world.get(USER, &format!("{}?{query}", all(Some("shop")))).await.status, StatusCode::OK, "{query}");
     }
+}
+
+#[tokio::test]
+async fn what_is_to_come_is_waited_for() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let (soon, later) = (in_seconds(9), in_seconds(60));
+    for path in [all(None), all(Some("shop"))] {
+        for query in ["", "&resourceVersionMatch=NotOlderThan", "&limit=1"] {
+            // The clock of another replica may be ahead.
+            let list = world.get(USER, &format!("{path}?resourceVersion={soon}{query}")).await;
+            assert_eq!(tags(&list.json()), ["app:v1"], "{path} {query}");
+            is_too_large(&world.get(USER, &format!("{path}?resourceVersion={later}{query}")).await, later);
+        }
+        for version in [soon, later] {
+            let exact = world.get(USER, &format!("{path}?resourceVersion={version}&resourceVersionMatch=Exact")).await;
+            assert_eq!(refusal(&exact), (410, "Expired".into()));
+        }
+    }
+    is_too_large(&world.delete(USER, &format!("{}?resourceVersion={later}", all(Some("shop"))), "").await, later);
+    assert_eq!(tags(&world.get(USER, &all(Some("shop"))).await.json()), ["app:v1"]);
 }
 
 #[tokio::test]
@@ -267,7 +287,7 @@ async fn large_objects_make_short_pages_and_small_pieces() {
 async fn tokens_name_no_other_places() {
     let world = world(&["shop"]).await;
     world.push("shop/app", &["v1"], "a").await;
-    let version = Version::of_now(crate::tags::position::micros(std::time::SystemTime::now()));
+    let version = in_seconds(0);
     let forged = Continuation { version, repo: "shop".into(), tag: "v1".into() }.encode(&mark(Some("shop"), "", ""));
     let refused = world.get(USER, &format!("{}?limit=1&continue={forged}", all(Some("shop")))).await;
     assert_eq!(refusal(&refused), (400, "BadRequest".into()));

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use net::Body;
-use serde_json::json;
 
 use super::*;
-use crate::tags::position::Version;
-use crate::testing::PATIENCE;
+use crate::testing::{PATIENCE, read};
 use storage::memory::MemoryDriver;
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -245,6 +243,38 @@ async fn other_rights_end_a_watch_on_which_nothing_happens() {
     world.rights.grant("bob", "shop/app", &[Action::Pull]);
     a_minute_passes().await;
     assert_eq!((watch.fails().await, quiet.fails().await), (410, 410));
+}
+
+/// Whoever goes on from the bookmark would be told nothing of rights that were looked at before it.
+#[tokio::test]
+async fn other_rights_are_told_before_the_last_bookmark() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let since = world.get("bob", &all(None)).await.json()["metadata"]["resourceVersion"].clone();
+    let path = format!("{}?watch=1&timeoutSeconds=30&resourceVersion={}", all(None), since.as_str().unwrap());
+    let open = async |query: &str| Watch::open_as(&world, "bob", &format!("{path}{query}"), "application/json").await;
+    let (mut watch, mut quiet) = (open("&allowWatchBookmarks=1").await, open("").await);
+    world.rights.grant("bob", "shop/app", &[Action::Pull]);
+    assert_eq!(tags(&world.get("bob", &all(None)).await.json()), ["app:v1"]);
+    a_minute_passes().await;
+    assert_eq!((watch.fails().await, quiet.fails().await), (410, 410));
+}
+
+/// A ServiceAccount has another token every hour, and each has an id.
+#[tokio::test]
+async fn a_new_token_is_no_new_caller() {
+    let world = world(&["shop"]).await;
+    world.push("shop/app", &["v1"], "a").await;
+    let ask = async |token: &str, path: &str| {
+        let id = ("x-remote-extra-authentication.kubernetes.io%2fcredential-id", token);
+        world.open("bob", Method::GET, path, &[id], "").await
+    };
+    let list = read(ask("JTI=1", &all(None)).await).await.json();
+    let since = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("{}?watch=1&timeoutSeconds=1&resourceVersion={since}", all(None));
+    assert_eq!(ask("JTI=2", &path).await.status(), StatusCode::OK);
+    world.rights.grant("bob", "shop/app", &[Action::Pull]);
+    assert_eq!(refusal(&read(ask("JTI=3", &path).await).await), (410, "Expired".into()));
 }
 
 #[tokio::test]

@@ -1,11 +1,8 @@
 //! Where a watch begins.
 
-use std::time::SystemTime;
-
 use super::too_old;
 use crate::status::Result;
 use crate::tags::options::{ListOptions, Since};
-use crate::tags::position::{MARGIN, micros};
 use crate::tags::view::View;
 
 pub(super) struct From {
@@ -28,10 +25,9 @@ pub(super) fn from(view: &View, namespace: Option<&str>, options: &ListOptions) 
     if options.send_initial_events == Some(true) {
         return Ok(whole(true));
     }
-    let is_future = version.micros() > here.max(micros(SystemTime::now())).saturating_add(MARGIN);
     let position = version.resumed(shared.origin);
     // What a right that is new shows was there before, and what one that is gone has shown still is: no change tells that.
-    if is_future || position < changes.oldest() || version.micros() < grants.since {
+    if version.is_to_come(here) || position < changes.oldest() || version.micros() < grants.since {
         return Err(too_old());
     }
     Ok(From { position, initial: false, grants: grants.stamp })
