@@ -102,7 +102,7 @@ pub(crate) async fn put(shared: &Shared, key: &str, data: Bytes, mode: PutMode, 
     match mode {
         PutMode::Replace => new.replace().await,
         PutMode::Keep => new.keep().await,
-        PutMode::Create if !shared.keeps_conditions() => match read::stat(shared, key).await {
+        PutMode::Create if !shared.keeps_conditions().await? => match read::stat(shared, key).await {
             Ok(_) => Err(Error::new(ErrorKind::Conflict, "create", key, "the key is taken")),
             Err(error) if error.is_not_found() => new.replace().await,
             Err(error) => Err(error),
@@ -141,7 +141,7 @@ impl Small<'_> {
 
     /// Content that never differs: what is there stays, unless it is damaged.
     async fn keep(&self) -> Result<()> {
-        let (kept, conditions) = (&self.shared.kept, self.shared.keeps_conditions());
+        let (kept, conditions) = (&self.shared.kept, self.shared.keeps_conditions().await?);
         if (!conditions || kept.is_likely(self.key)) && self.is_there().await? {
             return Ok(());
         }
@@ -266,7 +266,9 @@ async fn delete_if(shared: &Shared, key: &str, path: &Path, expected: &Bytes) ->
     let mut refusal = None;
     for _ in 0..REFUSALS_MAX {
         let Some(mark) = mark_of(shared, key, expected).await? else { return Ok(()) };
-        let Some(mark) = mark.filter(|_| shared.keeps_conditions()) else {
+        // Where that is not known, the service says so itself.
+        let keeps = shared.conditions.get().is_none_or(|keeps| *keeps);
+        let Some(mark) = mark.filter(|_| keeps) else {
             return delete_path(shared, key, path).await;
         };
         match shared.bucket.delete_same(path, &mark).await {

@@ -92,7 +92,7 @@ impl Shared {
                 Err(error) if error.kind == ErrorKind::NoSpace => {
                     tracing::error!(cause = %error.source, "storage is full: pushes are refused until there is room");
                 }
-                learnt => learnt.map_err(|error| why(true, &error.source.to_string()))?,
+                learnt => drop(learnt.map_err(|error| why(true, &error.source.to_string()))?),
             }
         }
         Ok(BucketDriver { shared: Arc::new(self) })
@@ -109,17 +109,21 @@ impl Shared {
         children::exists_below(self, &self.keys.below("")?).await.map(drop)
     }
 
-    /// The service keeps conditions on writes, as far as is known.
-    pub(crate) fn keeps_conditions(&self) -> bool {
-        self.conditions.get().is_some_and(|keeps| *keeps)
+    /// The service keeps conditions on writes.
+    pub(crate) async fn keeps_conditions(&self) -> Result<bool> {
+        match self.conditions.get() {
+            Some(keeps) => Ok(*keeps),
+            None => self.learn_conditions().await,
+        }
     }
 
-    async fn learn_conditions(&self) -> Result<()> {
-        let keeps = self.try_conditions().await?;
-        if !*self.conditions.get_or_init(|| keeps) {
+    async fn learn_conditions(&self) -> Result<bool> {
+        let tried = self.try_conditions().await?;
+        let keeps = *self.conditions.get_or_init(|| tried);
+        if !keeps {
             tracing::warn!("the service does not keep conditions on writes: use one replica, or another service");
         }
-        Ok(())
+        Ok(keeps)
     }
 
     /// Writes into the bucket, and says whether a condition on a write is kept.
@@ -152,7 +156,7 @@ impl Shared {
         }
         match self.conditions.get() {
             Some(_) => self.write_probe(&self.keys.path(PROBE)?).await?,
-            None => self.learn_conditions().await?,
+            None => drop(self.learn_conditions().await?),
         }
         if let Ok(mut written) = self.written.lock() {
             *written = Some(Instant::now());

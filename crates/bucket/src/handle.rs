@@ -87,7 +87,7 @@ pub(crate) struct Part {
 }
 
 fn broken(text: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidKey, "resume", "upload", text)
+    Error::new(ErrorKind::NotFound, "resume", "upload", text)
 }
 
 impl Handle {
@@ -121,7 +121,7 @@ impl Handle {
         if handle.v != 2 || parts > crate::parts::PARTS_MAX as u64 || (parts > 0) != handle.upload.is_some() {
             return Err(broken("an upload of another version of this driver"));
         }
-        handle.key.as_deref().map_or(Ok(()), check_key)?;
+        handle.key.as_deref().map_or(Ok(()), check_key).map_err(|_| broken("an upload to no key"))?;
         Ok(handle)
     }
 
@@ -208,7 +208,7 @@ mod tests {
         assert!(handle.encode().len() < 250, "{}", handle.encode());
         assert!(head(&parts).len() < HEAD_MAX);
         let stranger = handle.encode().replace("\"upload\"", "\"key\":\"../x\",\"upload\"");
-        assert_eq!(Handle::decode(&stranger).unwrap_err().kind, ErrorKind::InvalidKey);
+        assert_eq!(Handle::decode(&stranger).unwrap_err().kind, ErrorKind::NotFound);
         let without_upload = handle.encode().replace("\"upload\":\"u\",", "");
         assert!(Handle::decode(&without_upload).is_err());
         assert!(handle.read_tail(&Bytes::from_static(b"{\"marks\":[]}\nabc")).is_err());

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use object_store::{CredentialProvider, Error, Result};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long after a renewal that failed nobody asks again.
 const NEXT_RENEWAL: Duration = Duration::from_secs(1);
@@ -105,7 +106,7 @@ mod tests {
         (Arc::clone(&service), Renewed::new(service))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_last_one_is_used_while_there_is_no_new_one() {
         let (service, renewed) = service(false);
         service.may.add_permits(1);
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(*renewed.get().await.unwrap(), 2);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn without_a_last_one_the_reason_is_told_to_all_that_wait() {
         let (service, renewed) = service(true);
         service.may.add_permits(1);

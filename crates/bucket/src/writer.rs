@@ -73,7 +73,7 @@ impl BucketWriter {
         let handle = Handle::decode(text)?;
         let total = handle.total();
         let tail_key = handle.tail_key()?;
-        let _tail = shared.budget.tail().await?;
+        let _tail = if handle.tail > 0 { Some(shared.budget.tail().await?) } else { None };
         let (_, content) = read::read(shared, &tail_key, MIN_PART + HEAD_MAX).await?;
         let (parts, tail) = handle.read_tail(&content)?;
         let whole = total - tail.len() as u64;
@@ -364,7 +364,8 @@ async fn forget(shared: &Shared, id: Uuid, session: bool, claimed: bool, tails: 
 
 /// [`storage::Driver::discard`].
 pub(crate) async fn discard(shared: &Shared, text: &str) -> Result<()> {
-    let handle = Handle::decode(text)?;
+    // What is left of an upload that cannot be told goes when it is old.
+    let Ok(handle) = Handle::decode(text) else { return Ok(()) };
     let place = handle.key.clone().unwrap_or_else(|| handle::session_key(handle.id));
     let claimed = handle.upload.is_some();
     if claimed && !may_discard(shared, handle.id).await? {

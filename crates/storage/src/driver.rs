@@ -128,9 +128,10 @@ pub trait Driver: Send + Sync {
     }
 
     /// Continues a large object that [`Writer::suspend`] left, perhaps in another process, at `offset`.
+    /// [`crate::ErrorKind::NotFound`]: there is none, or the handle is none of this driver's.
     fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>>;
 
-    /// Drops a suspended large object; a missing one is fine.
+    /// Drops a suspended large object; a missing one is fine, and so is a handle that is none of this driver's.
     fn discard<'a>(&'a self, handle: &'a str) -> Task<'a, ()>;
 
     /// An address under which whoever has it may read the object without credentials for `ttl`; `None`: there is no such

@@ -117,10 +117,12 @@ impl Driver for MemoryDriver {
 
     fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>> {
         Box::pin(async move {
-            let mut data = self.find(handle)?.0.to_vec();
+            let missing = |text| Error::new(ErrorKind::NotFound, "resume", handle, text);
+            let found = self.objects().get(handle).map(|(data, _)| data.to_vec());
+            let mut data = found.ok_or_else(|| missing("no such upload"))?;
             let offset = usize::try_from(offset).unwrap_or(usize::MAX);
             if data.len() < offset {
-                return Err(Error::new(ErrorKind::NotFound, "resume", handle, "shorter than what was received"));
+                return Err(missing("shorter than what was received"));
             }
             data.truncate(offset);
             let writer = MemoryWriter { driver: self.clone(), handle: handle.to_owned(), data };

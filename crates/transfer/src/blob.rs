@@ -79,7 +79,7 @@ impl Job {
         let Some(object) = self.source.open(key).await? else { return Ok(Data::Missing) };
         let copied = if object.size <= INLINE_MAX as u64 {
             let _turn = self.small.acquire().await;
-            self.copy_small(digest, key, object, there).await?
+            self.copy_small(digest, key, object).await?
         } else {
             let _turn = self.large.acquire().await;
             self.copy_large(digest, key, object, there).await?
@@ -97,7 +97,7 @@ impl Job {
         })
     }
 
-    async fn copy_small(&self, digest: &Digest, key: &str, object: Object, there: There) -> Result<Copied> {
+    async fn copy_small(&self, digest: &Digest, key: &str, object: Object) -> Result<Copied> {
         let is_remote = matches!(object.body, ObjectBody::Remote(_));
         let bytes = match read_small(object).await {
             Ok(bytes) => bytes,
@@ -107,7 +107,6 @@ impl Job {
             return Ok(Copied::other_bytes(bytes.len() as u64));
         }
         add(&self.progress.bytes_copied, bytes.len() as u64);
-        self.make_place(key, there).await?;
         self.destination.apply(Batch::new().keep(key, bytes)).await?;
         Ok(Copied::Whole)
     }
@@ -136,18 +135,18 @@ impl Job {
             self.give_up(writer, key).await;
             return Ok(Copied::other_bytes(len));
         }
-        self.make_place(key, there).await?;
+        if there == There::Wrong && self.destination.is_remote() {
+            self.make_place(key).await?;
+        }
         writer.commit(key).await.map_err(|error| self.destination.failed(error))?;
         Ok(Copied::Whole)
     }
 
-    /// Removes what is wrong at the destination, now that there is something right: drivers take content whose key is taken for
-    /// content that is there.
-    async fn make_place(&self, key: &str, there: There) -> Result<()> {
-        match there {
-            There::Wrong => self.destination.apply(Batch::new().delete(key)).await,
-            _ => Ok(()),
-        }
+    /// Removes what is wrong at the destination, now that there is something right: some services let a large object that is
+    /// as long stay, since its key names its content.
+    async fn make_place(&self, key: &str) -> Result<()> {
+        self.still_ours().await?;
+        self.destination.apply(Batch::new().delete(key)).await
     }
 
     async fn give_up(&self, writer: Box<dyn Writer>, key: &str) {

@@ -36,6 +36,10 @@ impl Side {
         Self { driver, name: "destination", requests: Semaphore::new(requests) }
     }
 
+    pub(crate) fn is_remote(&self) -> bool {
+        self.driver.is_remote()
+    }
+
     pub(crate) fn failed(&self, error: storage::Error) -> Error {
         Error::Storage { side: self.name, error }
     }

@@ -1,4 +1,5 @@
 mod busy;
+mod stubborn;
 mod world;
 
 use crate::{Error, Kind, Options, Progress, Report, copy, forget_mark};
@@ -11,7 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::memory::MemoryDriver;
 use storage::testing::CutDriver;
-use storage::{Batch, Driver};
+use storage::{Batch, BufferPool, Driver};
+use stubborn::Stubborn;
 use world::{Step, apply, content, image, push, sound};
 
 fn options() -> Options {
@@ -144,6 +146,27 @@ async fn what_is_damaged_at_the_destination_is_found_by_size_or_by_reading() {
     let report = run(source.clone(), destination.clone(), verify).await.unwrap();
     assert_eq!((report.blobs_copied, report.links_copied, report.tags_copied), (1, 0, 0));
     assert_eq!(copied(&destination).await, copied(&source).await);
+}
+
+#[tokio::test]
+async fn what_a_service_would_keep_is_removed_while_the_place_is_ours() {
+    let (source, place) = (MemoryDriver::default(), MemoryDriver::remote());
+    for step in push("a/b", "v1", 7) {
+        apply(&source, step).await;
+    }
+    run(source.clone(), Stubborn(place.clone()), options()).await.unwrap();
+    let large = layout::blob_data(&image(7).1[0]);
+    let mut damaged = source.get(&large, usize::MAX).await.unwrap().to_vec();
+    assert!(damaged.len() > storage::INLINE_MAX);
+    damaged[0] ^= 1;
+    let (mut buffer, mut writer) = (BufferPool::new(1).take(), place.writer(None).await.unwrap());
+    buffer.fill(&damaged);
+    writer.append(Arc::new(buffer)).await.unwrap();
+    writer.commit(&large).await.unwrap();
+    let verify = Options { verify: true, ..options() };
+    let report = run(source.clone(), Stubborn(place.clone()), verify).await.unwrap();
+    assert_eq!((report.blobs_copied, report.is_complete()), (1, true));
+    assert!(copied(&place).await == copied(&source).await, "what was damaged stays");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ const TOGETHER: usize = 64;
 /// # Errors
 /// 403 when some of it may not be deleted by the caller or is immutable (the rest is); 504 when there is no time left, with the number of
 /// those that are gone; 405, and 503 while the registry is read-only, only when there is something to delete: the end of a
-/// namespace that has no tags must not depend on the configuration. Whatever fails is told at once ([`Failure::at_once`]).
+/// namespace that has no tags must not depend on the configuration. What fails on the way is told at once ([`Failure::at_once`]).
 pub(crate) async fn delete(call: Call, namespace: &str, body: &[u8]) -> Result<Response<Body>> {
     let deletion = DeleteOptions::parse(&call.query, body)?;
     let options = ListOptions::parse(&call.query, Some(namespace))?;

@@ -137,7 +137,8 @@ fn clients(settings: &AzureSettings, service: &str) -> Result<String, OpenError>
     let given = of_clients("storage.azure.redirectendpoint", settings.redirect_endpoint.as_deref())?;
     let Some(given) = given else { return Ok(service.to_owned()) };
     let (host, path) = host_and_path(&given);
-    let names_account = !path.is_empty() || host.contains(&format!("://{}.", settings.account_name));
+    let account = &settings.account_name;
+    let names_account = host.contains(&format!("://{account}.")) || path.rsplit('/').next() == Some(account);
     let path = if names_account { "" } else { host_and_path(service).1 };
     Ok(format!("{given}{path}"))
 }
@@ -168,6 +169,7 @@ mod tests {
             (None, "https://proxy.example.com/azure", "https://proxy.example.com/azure"),
             (emulator, "", "http://127.0.0.1:10000/acc"),
             (emulator, "https://store.example.com", "https://store.example.com/acc"),
+            (emulator, "https://proxy.example.com/azure", "https://proxy.example.com/azure/acc"),
             (emulator, "https://store.example.com:8443/acc/", "https://store.example.com:8443/acc"),
             (emulator, "https://acc.blob.example.com", "https://acc.blob.example.com"),
         ] {

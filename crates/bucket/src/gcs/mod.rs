@@ -197,11 +197,11 @@ impl Bucket for Gcs {
         Box::pin(self.sign(path, ttl))
     }
 
-    /// The bucket's own, which is the best for parts too.
     fn writes_apart(&self) -> Duration {
         WRITES_APART
     }
 
+    /// The bucket's own, which is the best for parts too.
     fn storage_class(&self) -> Option<&str> {
         None
     }

@@ -69,7 +69,11 @@ impl Signer {
             signature = format!("{}%3A{}%3A{signature}", quoted(project.unwrap_or_default()), quoted(access_key));
         }
         let account = match &self.clients {
-            Some(clients) if host_and_path(clients).1.ends_with(path) => clients.clone(),
+            Some(clients)
+                if percent_decode_str(host_and_path(clients).1).decode_utf8_lossy().ends_with(plain.as_ref()) =>
+            {
+                clients.clone()
+            }
             Some(clients) => format!("{clients}{path}"),
             None => account.to_owned(),
         };

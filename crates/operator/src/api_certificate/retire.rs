@@ -26,8 +26,13 @@ pub async fn retire(connection: &Connection, settings: &Settings) {
         for attempt in 1..=ATTEMPTS {
             match take_away(connection, settings).await {
                 Ok(()) => return,
-                Err(error) if attempt < ATTEMPTS => tracing::debug!(%error, "the APIService is looked at again"),
-                Err(error) => tell(settings, &error.to_string()),
+                // The role is that of an older version.
+                Err(error) if error.code() == Some(403) => return tracing::info!(%error, "the APIService stays"),
+                // Without its account the process has nothing more to say.
+                Err(error) if attempt == ATTEMPTS || error.code() == Some(401) => {
+                    return tell(settings, &error.to_string());
+                }
+                Err(error) => tracing::debug!(%error, "the APIService is looked at again"),
             }
             tokio::time::sleep(PAUSE).await;
         }

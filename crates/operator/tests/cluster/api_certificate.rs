@@ -15,7 +15,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use operator::api_certificate::{MARK, Metrics, Pair, SECRET, SERVICE, Settings, make, run as keep};
+use operator::api_certificate::{MARK, Metrics, Pair, SECRET, SERVICE, Settings, make, retire, run as keep};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -40,9 +40,12 @@ impl Registry {
         let (name, namespace) = (registry.name(), &registry.world.namespace);
         let rule = json!({
             "apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"], "resourceNames": [name],
-            "verbs": ["get", "patch"],
+            "verbs": ["get", "patch", "delete"],
         });
-        registry.make::<ClusterRole>(json!({"metadata": {"name": namespace}, "rules": [rule]})).await;
+        let home = json!({
+            "apiGroups": [""], "resources": ["namespaces"], "resourceNames": [namespace], "verbs": ["get"],
+        });
+        registry.make::<ClusterRole>(json!({"metadata": {"name": namespace}, "rules": [rule, home]})).await;
         let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": namespace});
         let operator = json!({"kind": "ServiceAccount", "name": "operator", "namespace": namespace});
         let binding = json!({"metadata": {"name": namespace}, "roleRef": role, "subjects": [operator]});
@@ -294,6 +297,29 @@ fn a_clock_that_is_years_ahead_replaces_nothing() {
         registry.is_looked_at().await;
         assert_eq!((metrics.counts().renewed, metrics.counts().errors), (0, 0));
         assert_eq!(registry.entry("tls.crt").await, Some(pair.certificate));
+    });
+}
+
+#[test]
+fn the_api_service_goes_with_the_namespace_and_no_other() {
+    with_registry("the_api_service_goes_with_the_namespace_and_no_other", async |registry| {
+        registry.apply().await;
+        let settings = Settings { api_service: registry.name(), ..Settings::new(&registry.world.namespace) };
+        let services = registry.all::<APIService>();
+        let stays_after_a_stop = async || {
+            retire(&registry.operator.connection, &settings).await;
+            services.get_opt(&registry.name()).await.unwrap().is_some()
+        };
+        assert!(stays_after_a_stop().await, "the namespace stays");
+        registry.world.delete_namespace().await;
+        let lead_to = async |name: &str| {
+            let change = Patch::Merge(json!({"spec": {"service": {"name": name}}}));
+            services.patch(&registry.name(), &PatchParams::default(), &change).await.unwrap();
+        };
+        lead_to("another").await;
+        assert!(stays_after_a_stop().await, "it is another's");
+        lead_to(SERVICE).await;
+        assert!(!stays_after_a_stop().await);
     });
 }
 

@@ -231,7 +231,9 @@ fn move_in_place(disk: &Disk, from: &str, key: &str) -> io::Result<()> {
 }
 
 pub(super) fn discard(shared: &Shared, handle: &str) -> Result<()> {
-    check_handle(handle)?;
+    if check_handle(handle).is_err() {
+        return Ok(());
+    }
     match shared.disk.remove(handle) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("discard", handle, error)),
         _ => Ok(()),
@@ -245,7 +247,7 @@ fn check_handle(handle: &str) -> Result<()> {
     if uuid::Uuid::try_parse(name).is_ok() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidKey, "resume", handle, "not an upload of this driver"))
+    Err(Error::new(ErrorKind::NotFound, "resume", handle, "not an upload of this driver"))
 }
 
 /// One writer at a time, in this and in every other process. A writer that was dropped holds on until its last buffer is

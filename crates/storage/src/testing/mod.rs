@@ -324,6 +324,11 @@ async fn suspended_objects(driver: &dyn Driver) {
     drop(writer);
     driver.discard(&handle).await.unwrap();
     driver.discard(&handle).await.unwrap();
+    // As another version may have left it, or damage.
+    for other in ["", "../blobs/data", "homeport/v1/uploads/x.data", "{\"v\":1}"] {
+        assert_eq!(driver.resume(other, 0).await.err().unwrap().kind, ErrorKind::NotFound, "{other}");
+        driver.discard(other).await.unwrap();
+    }
     assert!(driver.resume(&handle, 0).await.is_err());
 }
 

@@ -136,7 +136,7 @@ async fn mistakes_are_400() {
 }
 
 #[tokio::test]
-async fn what_is_to_come_is_waited_for() {
+async fn what_is_to_come_is_refused() {
     let world = world(&["shop"]).await;
     world.push("shop/app", &["v1"], "a").await;
     let (soon, later) = (in_seconds(9), in_seconds(60));

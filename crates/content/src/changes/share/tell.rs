@@ -16,6 +16,8 @@ pub(super) struct Telling {
     standing: Arc<Standing>,
     process: Uuid,
     told: Option<Told>,
+    /// When changes were told last, other than before they were made.
+    changes_told: Option<Instant>,
     beat: u64,
     pub(super) closed: bool,
 }
@@ -28,7 +30,15 @@ struct Told {
 
 impl Telling {
     pub(super) fn new(hub: &Arc<Changes>, standing: &Arc<Standing>, process: Uuid) -> Self {
-        Self { hub: Arc::clone(hub), standing: Arc::clone(standing), process, told: None, beat: 0, closed: false }
+        Self {
+            hub: Arc::clone(hub),
+            standing: Arc::clone(standing),
+            process,
+            told: None,
+            changes_told: None,
+            beat: 0,
+            closed: false,
+        }
     }
 
     /// There is no record, and nothing that it would say.
@@ -56,14 +66,18 @@ impl Telling {
 
     /// Writes the record, if it is due: a change is told at once, further ones as fast as the service takes them.
     pub(super) async fn tell(&mut self, driver: &dyn Driver) -> storage::Result<()> {
-        if self.is_due(driver.writes_apart()) { self.write(driver, false).await } else { Ok(()) }
+        if self.is_due(driver.writes_apart()) {
+            self.write(driver, false).await?;
+            self.changes_told = Some(Instant::now());
+        }
+        Ok(())
     }
 
     pub(super) fn is_due(&self, apart: Duration) -> bool {
         let count = self.hub.own_count();
-        self.told.as_ref().is_none_or(|told| {
-            let pause = if told.count == count { BEAT } else { apart };
-            told.at.elapsed() >= pause
+        self.told.as_ref().is_none_or(|told| match told.count == count {
+            true => told.at.elapsed() >= BEAT,
+            false => self.changes_told.is_none_or(|at| at.elapsed() >= apart),
         })
     }
 

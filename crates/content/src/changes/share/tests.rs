@@ -157,6 +157,8 @@ async fn a_change_is_told_at_once_and_further_ones_as_fast_as_the_service_takes_
     let hub = Changes::new();
     let mut telling = Telling::new(&hub, &Arc::default(), Uuid::new_v4());
     let driver = MemoryDriver::remote();
+    // The namespace is named before the change is made.
+    telling.begin(&driver, "a").await.unwrap();
     hub.note_own(pushed(1));
     assert!(telling.is_due(APART));
     telling.tell(&driver).await.unwrap();
