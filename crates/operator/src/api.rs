@@ -1,9 +1,10 @@
 //! What the answers of the Kubernetes API mean to controllers.
 
-use cluster::ApiError;
+use cluster::{ApiError, Call, Connection};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Asks for the metadata of an object alone.
 const METADATA: HeaderValue = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
@@ -27,6 +28,19 @@ pub(crate) fn apply(path: &str, manager: &str, fields: &impl Serialize) -> Resul
     *request.method_mut() = Method::PATCH;
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/apply-patch+yaml"));
     Ok(request)
+}
+
+/// Reads an object; `None`: there is none.
+pub(crate) async fn find<T: DeserializeOwned>(
+    connection: &Connection,
+    call: Call,
+    path: &str,
+) -> Result<Option<T>, ApiError> {
+    match connection.call(call, cluster::get(path)?).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.code() == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The API server itself says that the object does not exist. A 404 of something in between (a proxy, a wrong address) is

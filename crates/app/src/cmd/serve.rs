@@ -58,14 +58,10 @@ async fn serve(
         },
         signer: arc_swap::ArcSwap::from_pointee(Signer::new(current, previous.as_deref())),
         metrics: Metrics::new(BuildInfo { version: version::VERSION, commit: version::COMMIT }),
-        health: Arc::new(Health::default()),
+        health: Arc::new(first_health(kubernetes.as_deref())),
         figures: Box::new(storage.figures()),
     });
     registry.store.set_immutable_tags(wiring::immutable_tags(&settings)?);
-    if let Some(kubernetes) = &kubernetes {
-        // Until the first look at the storage has ended.
-        registry.health.set_problem(kubernetes.missing().map(str::to_owned));
-    }
     let listener = wiring::bind(&settings.http.listen).await.context("http.addr")?;
     let api = Api::prepare(kubernetes.as_ref(), &registry, &settings).await?;
     // Whoever reads that we listen may send signals.
@@ -147,6 +143,13 @@ fn content_settings(settings: &Settings) -> anyhow::Result<content::Settings> {
         upload_expiry: settings.storage.uploads.expiry,
         addresses: wiring::addresses(settings)?,
     })
+}
+
+/// Until the first look at the storage has ended: not ready while it is not known what somebody may do.
+fn first_health(kubernetes: Option<&Kubernetes>) -> Health {
+    let health = Health::default();
+    health.set_problem(kubernetes.and_then(Kubernetes::missing).map(str::to_owned));
+    health
 }
 
 async fn cluster(settings: &Settings) -> anyhow::Result<Option<Arc<Kubernetes>>> {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use access::Clock;
-use cluster::{ApiError, Call, Connection, get, merge_patch, post};
+use cluster::{ApiError, Call, Connection, merge_patch, post};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::bundle::Bundle;
@@ -47,13 +47,17 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Looks, and does what is to be done.
     pub(super) async fn look(&self, memory: &mut Memory) -> Result<(), LookError> {
-        let Some(service) = self.read::<APIService>(Call::ApiService, &self.service_path()).await? else {
+        let Some(service) =
+            api::find::<APIService>(&self.connection, Call::ApiService, &self.settings.service_path()).await?
+        else {
             self.metrics.set_end(None);
             return Ok(());
         };
         let registration = objects::registration(&service, &self.settings.namespace);
         let secret = match registration {
-            Registration::Ours { .. } => self.read::<Secret>(Call::Secret, &self.secret_path()).await?,
+            Registration::Ours { .. } => {
+                api::find::<Secret>(&self.connection, Call::Secret, &self.secret_path()).await?
+            }
             Registration::NotOurs => None,
         };
         let stored = secret.as_ref().map(objects::stored);
@@ -103,7 +107,7 @@ impl Keeper {
     }
 
     async fn trust(&self, service: &ObjectMeta, bundle: &Bundle) -> Result<(), ApiError> {
-        let request = api::apply(&self.service_path(), MANAGER, &objects::trust(service, bundle))?;
+        let request = api::apply(&self.settings.service_path(), MANAGER, &objects::trust(service, bundle))?;
         self.connection.call::<IgnoredAny>(Call::ApiService, request).await?;
         tracing::info!(apiservice = self.settings.api_service, "the API server is told which certificates to trust");
         Ok(())
@@ -129,19 +133,7 @@ impl Keeper {
         self.connection.call::<IgnoredAny>(Call::Secret, merge_patch(&path, change)?).await.map(|_| ())
     }
 
-    async fn read<T: DeserializeOwned>(&self, call: Call, path: &str) -> Result<Option<T>, ApiError> {
-        match self.connection.call(call, get(path)?).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.code() == Some(404) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     fn secret_path(&self) -> String {
         format!("/api/v1/namespaces/{}/secrets/{SECRET}", self.settings.namespace)
-    }
-
-    fn service_path(&self) -> String {
-        format!("/apis/apiregistration.k8s.io/v1/apiservices/{}", self.settings.api_service)
     }
 }

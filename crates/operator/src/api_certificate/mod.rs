@@ -66,6 +66,10 @@ impl Settings {
         let (namespace, api_service) = (namespace.to_owned(), API_SERVICE.to_owned());
         Self { namespace, api_service, interval: INTERVAL, settle: SETTLE }
     }
+
+    fn service_path(&self) -> String {
+        format!("/apis/apiregistration.k8s.io/v1/apiservices/{}", self.api_service)
+    }
 }
 
 /// The name that kube-apiserver expects in the certificate.

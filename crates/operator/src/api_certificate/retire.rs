@@ -61,12 +61,8 @@ async fn take_away(connection: &Connection, settings: &Settings) -> Result<(), A
         Err(error) if api::says_absent(&error, "namespaces", namespace) => {}
         Err(error) => return Err(error),
     }
-    let path = format!("/apis/apiregistration.k8s.io/v1/apiservices/{api_service}");
-    let service = match connection.call::<APIService>(Call::ApiService, get(&path)?).await {
-        Ok(service) => service,
-        Err(error) if error.code() == Some(404) => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let path = settings.service_path();
+    let Some(service) = api::find::<APIService>(connection, Call::ApiService, &path).await? else { return Ok(()) };
     if objects::registration(&service, namespace) == Registration::NotOurs {
         return Ok(());
     }

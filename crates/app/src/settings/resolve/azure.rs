@@ -1,7 +1,7 @@
 //! A container of Azure Blob storage.
 
 use super::Context;
-use super::http::is_url;
+use super::http::service_address;
 use crate::settings::Secret;
 use crate::settings::resolved::{Azure, AzureProof};
 
@@ -74,12 +74,7 @@ fn contradictions(ctx: &mut Context<'_>) {
 }
 
 fn address(ctx: &mut Context<'_>, name: &str) -> Option<String> {
-    let text = ctx.text(&key(name))?;
-    let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    if !is_url(&url) {
-        ctx.error(&key(name), "must be a host or a URL, such as https://account.blob.core.windows.net");
-    }
-    Some(text.to_owned())
+    service_address(ctx, &key(name), "https://account.blob.core.windows.net")
 }
 
 /// The parts of a connection string.

@@ -1,7 +1,7 @@
 //! A bucket of Google Cloud Storage.
 
 use super::Context;
-use super::http::is_url;
+use super::http::service_address;
 use crate::settings::resolved::Gcs;
 use crate::settings::schema;
 use crate::settings::secret::Secret;
@@ -82,12 +82,7 @@ fn private_key(ctx: &mut Context<'_>, file: &Path) -> Option<Secret> {
 }
 
 fn address(ctx: &mut Context<'_>, name: &str) -> Option<String> {
-    let text = ctx.text(&key(name))?;
-    let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    if !is_url(&url) {
-        ctx.error(&key(name), "must be a host or a URL, such as https://storage.example.com");
-    }
-    Some(text.to_owned())
+    service_address(ctx, &key(name), "https://storage.example.com")
 }
 
 fn chunk(ctx: &mut Context<'_>) -> u64 {

@@ -91,6 +91,16 @@ pub(super) fn is_url(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'@' | b'"' | b'\\' | b'<' | b'>'))
 }
 
+/// Where a service is: a host or a URL, as it is written. `example` goes into the complaint about anything else.
+pub(super) fn service_address(ctx: &mut Context<'_>, key: &str, example: &str) -> Option<String> {
+    let text = ctx.text(key)?;
+    let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    if !is_url(&url) {
+        ctx.error(key, format!("must be a host or a URL, such as {example}"));
+    }
+    Some(text.to_owned())
+}
+
 fn headers(ctx: &mut Context<'_>) -> BTreeMap<String, Vec<String>> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();

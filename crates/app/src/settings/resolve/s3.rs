@@ -1,7 +1,7 @@
 //! A bucket of S3.
 
 use super::Context;
-use super::http::is_url;
+use super::http::service_address;
 use crate::settings::resolved::S3;
 use std::ops::RangeInclusive;
 
@@ -78,12 +78,7 @@ fn contradictions(ctx: &mut Context<'_>) {
 }
 
 fn address(ctx: &mut Context<'_>, name: &str) -> Option<String> {
-    let text = ctx.text(&key(name))?;
-    let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    if !is_url(&url) {
-        ctx.error(&key(name), "must be a host or a URL, such as https://s3.example.com:9000");
-    }
-    Some(text.to_owned())
+    service_address(ctx, &key(name), "https://s3.example.com:9000")
 }
 
 fn chunk(ctx: &mut Context<'_>) -> u64 {

@@ -1,7 +1,7 @@
 //! A container of Swift.
 
 use super::Context;
-use super::http::is_url;
+use super::http::{is_url, service_address};
 use crate::settings::resolved::Swift;
 use std::ops::RangeInclusive;
 
@@ -37,7 +37,7 @@ pub(super) fn swift(ctx: &mut Context<'_>) -> Swift {
         token_id: ctx.secret(&key("tokenid")),
         region: text(ctx, "region"),
         endpoint_type: ctx.word(&key("endpointtype")).unwrap_or_else(|| "public".to_owned()),
-        redirect_endpoint: redirect_endpoint(ctx),
+        redirect_endpoint: service_address(ctx, &key("redirectendpoint"), "https://swift.example.com"),
         skip_verify: ctx.truth(&key("insecureskipverify")).unwrap_or(false),
         ca_file: ctx.path(&key("cafile")),
         chunk_bytes: chunk(ctx),
@@ -61,15 +61,6 @@ fn auth_url(ctx: &mut Context<'_>) -> String {
         ctx.error(&key("authurl"), "must be a URL, such as https://keystone.example.com:5000/v3");
     }
     url
-}
-
-fn redirect_endpoint(ctx: &mut Context<'_>) -> Option<String> {
-    let text = ctx.text(&key("redirectendpoint"))?;
-    let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    if !is_url(&url) {
-        ctx.error(&key("redirectendpoint"), "must be a host or a URL, such as https://swift.example.com");
-    }
-    Some(text.to_owned())
 }
 
 fn auth_version(ctx: &mut Context<'_>) -> Option<u64> {

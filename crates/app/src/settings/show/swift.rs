@@ -56,10 +56,8 @@ pub(super) fn show(out: &mut Lines, swift: &Swift) {
         ("prefix", Some(prefix.clone()).filter(|prefix| !prefix.is_empty())),
         ("tempurlcontainerkey", Some(container_key.to_string())),
     ];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            out.put(&format!("storage.swift.{name}"), text);
-        }
+    for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        out.put(&format!("storage.swift.{name}"), text);
     }
     if !address_methods.is_empty() {
         out.list("storage.swift.tempurlmethods", address_methods);
@@ -71,9 +69,7 @@ pub(super) fn show(out: &mut Lines, swift: &Swift) {
         ("secretkey", secret_key),
         ("accesskey", access_key),
     ];
-    for (name, secret) in secrets {
-        if let Some(secret) = secret {
-            out.at(&format!("storage.swift.{name}"), Shown::Secret(secret.expose().to_owned()));
-        }
+    for (name, secret) in secrets.into_iter().filter_map(|(name, secret)| Some((name, secret.as_ref()?))) {
+        out.at(&format!("storage.swift.{name}"), Shown::Secret(secret.expose().to_owned()));
     }
 }
