@@ -12,6 +12,8 @@ pub(crate) struct Faults {
     pub(crate) up: AtomicI64,
     /// The same for bytes from the service.
     pub(crate) down: AtomicI64,
+    /// `down` begins anew with so many bytes when a line has broken.
+    pub(crate) down_again: AtomicI64,
     /// So many requests are answered with 503 and the line is closed.
     pub(crate) busy: AtomicUsize,
     /// What would write is refused: the bucket is full.
@@ -76,7 +78,8 @@ fn forward(mut from: TcpStream, mut to: TcpStream, faults: &Faults, up: bool) {
         let left = if up { &faults.up } else { &faults.down };
         let bytes = i64::try_from(count).unwrap();
         // Whichever line comes to zero breaks, and only that one: many count at the same time.
-        let less = |left: i64| (left > 0).then(|| (left - bytes).max(0));
+        let again = if up { 0 } else { faults.down_again.load(Ordering::SeqCst) };
+        let less = |left: i64| (left > 0).then(|| if left > bytes { left - bytes } else { again });
         if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok_and(|before| before <= bytes) {
             faults.done.fetch_add(1, Ordering::SeqCst);
             break;

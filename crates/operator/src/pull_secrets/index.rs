@@ -159,11 +159,11 @@ impl Index {
     }
 
     /// The namespace of a Secret is about to be gone. Nothing can be done for this one any more, only for another Secret of
-    /// its name.
-    pub(super) fn ends(&mut self, key: &Key, uid: &str) {
-        if let Some(entry) = self.secrets.get_mut(key).filter(|entry| entry.uid.as_deref() == Some(uid)) {
-            entry.ending = true;
-        }
+    /// its name; `false`: there is one already.
+    pub(super) fn ends(&mut self, key: &Key, uid: &str) -> bool {
+        let Some(entry) = self.secrets.get_mut(key) else { return true };
+        entry.ending |= entry.uid.as_deref() == Some(uid);
+        entry.ending
     }
 
     fn is_ending(&self, key: &Key) -> bool {

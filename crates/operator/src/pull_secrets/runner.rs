@@ -166,7 +166,10 @@ impl Known {
             }
             // The watch tells when it is gone.
             Outcome::Ending { uid } => {
-                self.index.ends(key, &uid);
+                if self.index.ends(key, &uid) {
+                    // Nor is what happened during this look a reason for another one.
+                    self.schedule.forget(key);
+                }
                 self.schedule.done(key, None);
             }
             Outcome::Failed => self.schedule.failed(key, instant),
@@ -192,8 +195,38 @@ fn rest(until: Timestamp, now: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names;
     use super::super::testing::at;
     use super::*;
+
+    fn metadata(uid: &str) -> ObjectMeta {
+        ObjectMeta {
+            namespace: Some("shop".into()),
+            name: Some("pull".into()),
+            uid: Some(uid.into()),
+            resource_version: Some(uid.into()),
+            annotations: Some([(names::SERVICE_ACCOUNT.to_owned(), "ci".to_owned())].into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[test]
+    fn one_whose_namespace_ends_is_not_looked_at_again_whatever_happened_meanwhile() {
+        let key = Key { namespace: "shop".into(), name: "pull".into() };
+        for (replaced, again) in [(false, false), (true, true)] {
+            let mut known = Known { index: Index::default(), schedule: Schedule::new(), full: false };
+            known.secret(follow::Change::Applied(metadata("one")));
+            assert_eq!(known.schedule.take(Instant::now()), Some(key.clone()));
+            // The list of ServiceAccounts comes late.
+            known.account(follow::Change::Complete);
+            if replaced {
+                known.secret(follow::Change::Deleted(metadata("one")));
+                known.secret(follow::Change::Applied(metadata("two")));
+            }
+            known.over(&key, Outcome::Ending { uid: "one".into() }, at(0));
+            assert_eq!(known.schedule.take(Instant::now()).is_some(), again);
+        }
+    }
 
     #[test]
     fn no_rest_is_too_short_or_too_long() {

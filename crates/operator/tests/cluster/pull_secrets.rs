@@ -446,10 +446,12 @@ async fn is_left_in_peace(world: &World) -> bool {
     world.delete_namespace().await;
     world.annotate("late", names::SERVICE_ACCOUNT, Some("ci")).await;
     let in_time = until("a token is refused, or it is too late", async || {
+        // Before the others: refused while the account was there.
+        let refused = refused() > before;
         let secret = world.api::<Secret>().get("late").await.unwrap();
         let account = world.api::<ServiceAccount>().get_opt("ci").await.unwrap();
         let goes = secret.metadata.deletion_timestamp.is_some() || account.is_none();
-        (goes || refused() > before).then(|| refused() > before)
+        (goes || refused).then_some(refused && !goes)
     })
     .await;
     for change in ["one", "two", "three"] {
