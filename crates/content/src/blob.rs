@@ -109,30 +109,6 @@ impl Store {
         Ok(bytes)
     }
 
-    /// True when storage itself says now that the repository has the blob.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
-    pub(crate) async fn has_blob(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
-        match self.grant_at_the_truth(GrantKind::Layer, repo, digest).await {
-            Ok(canonical) => self.has_content(&canonical).await,
-            Err(Error::BlobUnknown) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// True when the bytes behind a link are there. The link must have been read just now.
-    pub(crate) async fn has_content(&self, canonical: &Digest) -> Result<bool> {
-        if self.driver.is_remote() && self.caches.was_seen(canonical) {
-            return Ok(true);
-        }
-        match self.blob_size_at_the_truth(canonical).await {
-            Ok(_) => Ok(true),
-            Err(Error::BlobUnknown) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Gives `to` a blob that `from` has; without `from`, one that anybody has. `None`: it is not there.
     ///
     /// The caller has checked that whoever asks may read `from`, or everything.

@@ -1,19 +1,19 @@
 //! What may be remembered: immutable content by digest, and for a moment which repository has what.
 
-use oci::{Digest, Manifest};
+use oci::{Digest, Manifest, RepoName};
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::manifest::StoredManifest;
 use crate::referrers::ReferrerList;
-use crate::{Error, Namespace};
+use crate::{Error, Namespace, layout};
 
 /// A deletion by this process is seen at once; one by another process within this time.
-const GRANT_LIFE: Duration = Duration::from_secs(5);
+pub(crate) const GRANT_LIFE: Duration = Duration::from_secs(5);
 /// Content that a repository has is not removed: that it is there need not be looked up again so soon.
 const SEEN_LIFE: Duration = Duration::from_secs(5 * 60);
 const GRANTS: usize = 20_000;
@@ -29,6 +29,13 @@ pub(crate) enum GrantKind {
 }
 
 impl GrantKind {
+    pub(crate) fn link(self, repo: RepoName<'_>, digest: &Digest) -> String {
+        match self {
+            Self::Layer => layout::layer_link(repo, digest),
+            Self::Revision => layout::revision_link(repo, digest),
+        }
+    }
+
     /// What a client is told when there is no such link.
     pub(crate) fn missing(self) -> Error {
         match self {
@@ -194,9 +201,11 @@ impl Caches {
         self.by_digest.count(size).map(|(size, _)| size)
     }
 
-    /// Storage had the content a while ago. Only together with a link that says so now.
-    pub(crate) fn was_seen(&self, digest: &Digest) -> bool {
-        self.sizes.get(digest).is_some_and(|(_, seen)| seen.elapsed() < SEEN_LIFE)
+    /// Storage had the content a while ago, at the latest when a link to it was made that is still there.
+    pub(crate) fn was_seen(&self, digest: &Digest, linked: SystemTime) -> bool {
+        // The service's clock may be a little ahead.
+        linked.elapsed().unwrap_or_else(|ahead| ahead.duration()) < SEEN_LIFE
+            || self.sizes.get(digest).is_some_and(|(_, seen)| seen.elapsed() < SEEN_LIFE)
     }
 
     pub(crate) fn put_size(&self, digest: Digest, size: u64) {

@@ -163,19 +163,6 @@ impl Store {
         }
     }
 
-    /// True when storage itself says now that the repository has the manifest.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
-    pub(crate) async fn has_manifest(&self, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
-        let canonical = match self.grant_at_the_truth(GrantKind::Revision, repo, digest).await {
-            Ok(canonical) => canonical,
-            Err(Error::ManifestUnknown) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        self.has_content(&canonical).await
-    }
-
     /// Removes a tag and its history; returns what it was, if that can be told. The manifest stays. With `only`, nothing
     /// happens to a tag that is something else.
     ///
@@ -323,7 +310,7 @@ impl Store {
                 return Err(refused);
             }
             for found in found {
-                if round < REMOVAL_ROUNDS_MAX || !self.has_manifest(repo, &found.state.digest).await? {
+                if round < REMOVAL_ROUNDS_MAX || !self.has(GrantKind::Revision, repo, &found.state.digest).await? {
                     tags.push(found);
                 }
             }

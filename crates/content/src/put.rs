@@ -170,7 +170,8 @@ impl Store {
     /// The digest, if the repository does not have it.
     async fn is_missing(&self, repo: RepoName<'_>, digest: Digest, is_child: bool) -> Result<Option<Digest>> {
         // BuildKit's cache lists layers in an index: what is there as a blob is there.
-        let found = (is_child && self.has_manifest(repo, &digest).await?) || self.has_blob(repo, &digest).await?;
+        let found = (is_child && self.has(GrantKind::Revision, repo, &digest).await?)
+            || self.has(GrantKind::Layer, repo, &digest).await?;
         Ok((!found).then_some(digest))
     }
 }

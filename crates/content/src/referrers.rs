@@ -3,6 +3,7 @@
 //! Manifests that come through us leave a record per subject. What older registries and clients kept is in the fallback tag
 //! `<alg>-<hex>` of the repository: its entries are merged in.
 
+use crate::cache::GrantKind;
 use crate::{Error, Result, Store, layout};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -137,7 +138,8 @@ impl Store {
                 }
             }
             // Another registry on this tree may have removed the manifest without knowing of our record.
-            let here = try_join_all(entries.iter().map(|entry| self.has_manifest(repo, &entry.digest))).await?;
+            let here =
+                try_join_all(entries.iter().map(|entry| self.has(GrantKind::Revision, repo, &entry.digest))).await?;
             present.extend(entries.into_iter().zip(here).filter_map(|(entry, is_here)| is_here.then_some(entry)));
         }
         present.sort_by_key(|entry: &Entry| entry.digest);

@@ -5,6 +5,7 @@ use crate::changes::{Change, Changes, Noting, Sharing, Standing, ToEnd, UnderWay
 use crate::lists::Lists;
 use crate::remains::Remains;
 use crate::{Error, ImmutableTags, Result, layout, session};
+use bytes::Bytes;
 use oci::{Digest, RepoName};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -173,19 +174,49 @@ impl Store {
         repo: RepoName<'_>,
         digest: &Digest,
     ) -> Result<Digest> {
-        let key = match kind {
-            GrantKind::Layer => layout::layer_link(repo, digest),
-            GrantKind::Revision => layout::revision_link(repo, digest),
-        };
-        let text = match self.driver.get(&key, layout::LINK_MAX).await {
-            Ok(text) => text,
-            // A link that is longer than any digest is as good as none.
-            Err(error) if error.kind == storage::ErrorKind::TooLarge => return Err(kind.missing()),
-            Err(error) => return Err(Error::or(error, kind.missing())),
-        };
-        layout::parse_link(&text).ok_or_else(|| {
-            tracing::warn!(key, "empty or damaged link, treated as missing");
-            kind.missing()
-        })
+        let key = kind.link(repo, digest);
+        granted(kind, &key, self.driver.get(&key, layout::LINK_MAX).await)
     }
+
+    /// True when storage itself says now that the repository has the content.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub(crate) async fn has(&self, kind: GrantKind, repo: RepoName<'_>, digest: &Digest) -> Result<bool> {
+        let key = kind.link(repo, digest);
+        let (text, made) = if self.driver.is_remote() {
+            match self.driver.read(&key, layout::LINK_MAX).await {
+                Ok((stat, text)) => (Ok(text), Some(stat.modified)),
+                Err(error) => (Err(error), None),
+            }
+        } else {
+            // The look at the content costs next to nothing.
+            (self.driver.get(&key, layout::LINK_MAX).await, None)
+        };
+        let found = match granted(kind, &key, text) {
+            // A link is made to content that is there, and content with a link is not removed.
+            Ok(canonical) if made.is_some_and(|made| self.caches.was_seen(&canonical, made)) => return Ok(true),
+            Ok(canonical) => self.blob_size_at_the_truth(&canonical).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(()) => Ok(true),
+            Err(Error::BlobUnknown | Error::ManifestUnknown) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a link says.
+fn granted(kind: GrantKind, key: &str, text: storage::Result<Bytes>) -> Result<Digest> {
+    let text = match text {
+        Ok(text) => text,
+        // A link that is longer than any digest is as good as none.
+        Err(error) if error.kind == storage::ErrorKind::TooLarge => return Err(kind.missing()),
+        Err(error) => return Err(Error::or(error, kind.missing())),
+    };
+    layout::parse_link(&text).ok_or_else(|| {
+        tracing::warn!(key, "empty or damaged link, treated as missing");
+        kind.missing()
+    })
 }

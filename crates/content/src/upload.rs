@@ -361,7 +361,7 @@ impl Upload {
         match &mut self.body {
             Body::Whole(stored) => {
                 let canonical = check(*stored, digest, |_| *stored)?;
-                self.store.is_still_stored(&canonical).await?;
+                self.store.is_still_stored(&canonical, self.started).await?;
                 Ok((Batch::new(), canonical))
             }
             Body::Inline(inline) => {

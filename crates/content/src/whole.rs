@@ -6,7 +6,8 @@
 //! nobody has the blob; one that nobody comes to have is what garbage collection looks for. When more comes after all, the
 //! bytes are read back, and the session goes on as all others do.
 
-use crate::session::Hashes;
+use crate::cache::GRANT_LIFE;
+use crate::session::{self, Hashes};
 use crate::upload::{Body, Recorded};
 use crate::{Error, Result, Store, Ticket, Upload, layout};
 use bytes::Bytes;
@@ -71,9 +72,11 @@ impl Upload {
 }
 
 impl Store {
-    /// Makes sure that content is there which the session alone has stored; nobody else need have it.
-    pub(crate) async fn is_still_stored(&self, canonical: &Digest) -> Result<()> {
-        if self.caches.size(canonical).is_some() {
+    /// Makes sure that content is there which a session of this age has stored; nobody else need have it. What was stored
+    /// seconds ago is not garbage yet.
+    pub(crate) async fn is_still_stored(&self, canonical: &Digest, started: u64) -> Result<()> {
+        let is_new = session::now().abs_diff(started) < GRANT_LIFE.as_secs();
+        if is_new || self.caches.size(canonical).is_some() {
             return Ok(());
         }
         match self.blob_size_at_the_truth(canonical).await {

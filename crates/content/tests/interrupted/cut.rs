@@ -241,7 +241,8 @@ async fn a_whole_that_is_none_goes_on_elsewhere() {
     let data =
         driver.keys().into_iter().find(|key| key.ends_with(&format!("{}/data", first.stored.unwrap().hex().as_str())));
     driver.apply(storage::Batch::new().delete(data.unwrap())).await.unwrap();
-    let upload = store().upload_open(repo(), first.id, Some(&first), None).await.unwrap();
+    let late = content::Ticket { started: first.started - 60, ..first.clone() };
+    let upload = store().upload_open(repo(), first.id, Some(&late), None).await.unwrap();
     let gone = upload.commit(repo(), first.stored.unwrap()).await;
     assert!(matches!(gone, Err(Error::UploadUnknown)), "{gone:?}");
 }

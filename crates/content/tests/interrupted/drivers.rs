@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use storage::{Batch, Driver, Error, ErrorKind, Eventually, ListPage, Object, Result, Stat, Task, Writer};
 use tokio::sync::Semaphore;
 
@@ -15,6 +15,8 @@ pub(crate) struct Troubled<D> {
     shared: bool,
     /// Somebody else has written everything.
     foreign: bool,
+    /// Everything has been there for so much longer.
+    aged: Duration,
     random: Option<Random>,
     switch: Arc<Switch>,
 }
@@ -62,6 +64,7 @@ impl<D> Troubled<D> {
             remote: false,
             shared: false,
             foreign: false,
+            aged: Duration::ZERO,
             random: None,
             switch: Arc::clone(switch),
         }
@@ -92,6 +95,12 @@ impl<D> Troubled<D> {
     /// Says that somebody else has written everything.
     pub(crate) fn foreign(mut self) -> Self {
         self.foreign = true;
+        self
+    }
+
+    /// Says that everything has been there for a long time.
+    pub(crate) fn aged(mut self) -> Self {
+        self.aged = Duration::from_secs(3600);
         self
     }
 
@@ -135,6 +144,7 @@ impl<D: Driver> Driver for Troubled<D> {
             self.pause().await;
             if let Ok((stat, _)) = &mut answer {
                 stat.own &= !self.foreign;
+                stat.modified -= self.aged;
             }
             answer
         })

@@ -1,8 +1,8 @@
 //! Uploads whose bytes are stored under their digest before anybody has asked for that.
 
 use crate::drivers::Troubled;
-use crate::world::{bytes, open, repo};
-use content::{Expired, Store};
+use crate::world::{bytes, manifest, open, push_blob, push_manifest, repo};
+use content::{Error, Expired, Store};
 use oci::{Algorithm, Digest};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,19 @@ async fn a_session_that_goes_on_without_its_ticket_stays_as_old_as_it_is() {
     let digest = Digest::sha256(&content);
     assert_eq!(upload.commit(repo(), digest).await.unwrap().size, 20);
     assert_eq!(other.blob_open(repo(), digest).await.unwrap().object.size, 20);
+}
+
+/// A process that has not seen content itself takes no link's word for it that is old.
+#[tokio::test]
+async fn what_is_gone_is_missed() {
+    let driver = Arc::new(MemoryDriver::default());
+    let (store, content) = (process(&driver), bytes(0, 20));
+    let digest = push_blob(&store, repo(), &content).await.unwrap();
+    let data = driver.keys().into_iter().find(|key| key.ends_with("/data")).unwrap();
+    driver.apply(Batch::new().delete(data)).await.unwrap();
+    let other = open(Troubled::one_by_one(Arc::clone(&driver)).remote(true).aged());
+    let put = push_manifest(&other, &manifest(&content, None, 0), None, &["v1"]).await;
+    assert!(matches!(put, Err(Error::ReferencesUnknown(missing)) if missing == [digest]));
 }
 
 /// A service keeps what is under way beside its objects, and what lies at the place of files is not ours to remove.
