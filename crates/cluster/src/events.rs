@@ -27,6 +27,9 @@ const REPEAT_PAUSE: Duration = Duration::from_secs(300);
 /// Calls at once after a quiet time, and the time in which one more is allowed.
 const BURST: u32 = 50;
 const CALL_PAUSE: Duration = Duration::from_millis(200);
+/// Tries of a call that gets no answer, and the longest pause before another one.
+const TRIES_MAX: u32 = 3;
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Longest message.
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
@@ -102,16 +105,16 @@ impl Events {
             let number = report.number();
             let known = told.get(&number);
             let at = self.now();
-            let (count, done) = match step(known, at) {
+            let count = match step(known, at) {
                 Step::Keep(count) => {
                     told.insert(number, Told { count, at: known.map_or(at, |told| told.at) });
                     continue;
                 }
-                Step::Count(count) => (count, self.count(&report, count, &mut budget).await),
-                Step::Make => (1, self.make(&report, &mut budget).await),
+                Step::Count(count) => Some(count),
+                Step::Make => None,
             };
-            match done {
-                Ok(()) => told.insert(number, Told { count, at }),
+            match self.tell(&report, count, &mut budget).await {
+                Ok(()) => told.insert(number, Told { count: count.unwrap_or(1), at }),
                 Err(error) => tracing::debug!(%error, reason = report.reason, "event cannot be sent"),
             }
         }
@@ -119,6 +122,24 @@ impl Events {
 
     fn now(&self) -> Duration {
         self.connection.clock().elapsed()
+    }
+
+    /// Makes the Event, or writes a count into it. Nobody hands the report in again because of a call that got no answer.
+    async fn tell(&self, report: &Report, count: Option<u32>, budget: &mut Budget) -> Result<(), ApiError> {
+        let mut tries = 1;
+        loop {
+            let told = match count {
+                Some(count) => self.count(report, count, budget).await,
+                None => self.make(report, budget).await,
+            };
+            match told {
+                Err(error @ (ApiError::Unavailable { .. } | ApiError::Busy { .. })) if tries < TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(error.retry_after().min(RETRY_PAUSE_MAX)).await;
+                }
+                told => return told,
+            }
+        }
     }
 
     async fn make(&self, report: &Report, budget: &mut Budget) -> Result<(), ApiError> {

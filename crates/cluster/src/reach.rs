@@ -1,12 +1,12 @@
 //! Whether the API server is there, and whether what is remembered of it is kept up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use access::{Clock, Reach};
 use serde::de::IgnoredAny;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::call::{ApiError, get};
 use crate::connect::Connection;
@@ -36,6 +36,8 @@ pub struct ApiReach {
     away_since: AtomicU64,
     feeds: RwLock<Vec<Arc<Feed>>>,
     suspicion: Notify,
+    /// Counts how often it answered after it had not.
+    returns: watch::Sender<u64>,
 }
 
 struct Probes {
@@ -47,7 +49,14 @@ impl ApiReach {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let probes = Mutex::new(Probes { answered_at: clock.elapsed(), failing_since: None });
         let away_since = AtomicU64::new(NEVER);
-        Self { clock, probes, away_since, feeds: RwLock::default(), suspicion: Notify::new() }
+        Self {
+            clock,
+            probes,
+            away_since,
+            feeds: RwLock::default(),
+            suspicion: Notify::new(),
+            returns: watch::Sender::new(0),
+        }
     }
 
     /// Probes for ever.
@@ -83,7 +92,9 @@ impl ApiReach {
     pub(crate) fn answered(&self) {
         let mut probes = self.probes();
         probes.answered_at = self.clock.elapsed();
-        probes.failing_since = None;
+        if probes.failing_since.take().is_some() {
+            self.returns.send_modify(|count| *count += 1);
+        }
         if self.away_since.swap(NEVER, Ordering::Relaxed) != NEVER {
             tracing::info!("API server answers again");
         }
@@ -106,6 +117,11 @@ impl ApiReach {
         self.suspicion.notify_one();
     }
 
+    /// Changes when the API server answers after it did not: nobody need wait any longer for it.
+    pub(crate) fn returns(&self) -> watch::Receiver<u64> {
+        self.returns.subscribe()
+    }
+
     /// A new source of what is remembered; interrupted until it says otherwise.
     pub(crate) fn feed(&self, name: &'static str) -> Arc<Feed> {
         let feed = Arc::new(self.feed_aside(name));
@@ -119,6 +135,7 @@ impl ApiReach {
             name,
             clock: Arc::clone(&self.clock),
             interrupted_since: AtomicU64::new(mark(self.clock.elapsed())),
+            read: AtomicBool::new(false),
             complaints: Rarely::new(COMPLAINT_PAUSE),
         }
     }
@@ -148,10 +165,20 @@ pub(crate) struct Feed {
     name: &'static str,
     clock: Arc<dyn Clock>,
     interrupted_since: AtomicU64,
+    /// What it follows has been read once.
+    read: AtomicBool,
     complaints: Rarely,
 }
 
 impl Feed {
+    /// Everything was read, and is to be followed from here on. The first time that is as good as a watch that has ended at
+    /// this moment; later it would hide one that does not come back.
+    pub(crate) fn read(&self) {
+        if !self.read.swap(true, Ordering::Relaxed) {
+            self.interrupted_since.store(mark(self.clock.elapsed()), Ordering::Relaxed);
+        }
+    }
+
     /// It runs.
     pub(crate) fn runs(&self) {
         if self.interrupted_since.swap(NEVER, Ordering::Relaxed) != NEVER {
@@ -238,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn a_return_is_told_once() {
+        let (_, reach) = world();
+        let returns = reach.returns();
+        let answer = |failed: bool| {
+            if failed {
+                reach.failed("refused");
+            }
+            reach.answered();
+            *returns.borrow()
+        };
+        assert_eq!([false, true, false, true].map(answer), [0, 1, 1, 2]);
+    }
+
+    #[test]
     fn rarely_is_not_each_time() {
         let rarely = Rarely::new(60 * SECOND);
         let said: Vec<_> = [5, 6, 64, 65, 66, 200].into_iter().map(|at| rarely.now(at * SECOND)).collect();
@@ -251,6 +292,13 @@ mod tests {
         assert_eq!(reach.away_for(), None, "a start takes a moment");
         clock.advance(10 * SECOND);
         assert_eq!(reach.away_for(), Some(10 * SECOND), "never read");
+        first.read();
+        second.read();
+        assert_eq!(reach.away_for(), None, "what was read now is not outdated");
+        clock.advance(10 * SECOND);
+        first.read();
+        second.read();
+        assert_eq!(reach.away_for(), Some(10 * SECOND), "never watched");
         first.runs();
         second.runs();
         assert_eq!(reach.away_for(), None);

@@ -108,9 +108,14 @@ pub(crate) async fn follow<K: Kind>(connection: &Connection, feed: &Feed, mut ap
     let mut version: Option<String> = None;
     let mut limit = PAGE;
     let mut failures = 0;
+    let mut returns = connection.reach().returns();
     loop {
+        returns.mark_unchanged();
         let ended = match &version {
-            None => list(connection, limit, &mut apply).await.map(|reached| version = Some(reached)),
+            None => list(connection, limit, &mut apply).await.map(|reached| {
+                feed.read();
+                version = Some(reached);
+            }),
             Some(from) => {
                 // Also a watch that breaks has come this far.
                 let mut reached = from.clone();
@@ -143,7 +148,10 @@ pub(crate) async fn follow<K: Kind>(connection: &Connection, feed: &Feed, mut ap
         if failures % FAILURES_BEFORE_LIST == 0 {
             version = None;
         }
-        tokio::time::sleep(pause(failures)).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause(failures)) => {}
+            Ok(()) = returns.changed() => {}
+        }
     }
 }
 

@@ -81,8 +81,11 @@ struct Grant {
 }
 
 /// A moment in the history of dropped grants.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GrantsAsOf(u64);
+#[derive(Clone, Copy)]
+pub(crate) struct GrantsAsOf {
+    drops: u64,
+    at: Instant,
+}
 
 #[derive(Clone)]
 struct ManifestWeight;
@@ -172,15 +175,15 @@ impl Caches {
 
     /// Taken before storage is asked, for [`Caches::put_grant`].
     pub(crate) fn grants_as_of(&self) -> GrantsAsOf {
-        GrantsAsOf(self.drops.load(Ordering::SeqCst))
+        GrantsAsOf { drops: self.drops.load(Ordering::SeqCst), at: Instant::now() }
     }
 
     /// Remembers a grant, unless grants were dropped since `as_of`: then it may be what was dropped.
     pub(crate) fn put_grant(&self, as_of: GrantsAsOf, kind: GrantKind, repo: &str, digest: &Digest, canonical: Digest) {
         let key = GrantKey { repo: repo.into(), digest: *digest, kind };
-        self.grants.insert(key, Grant { canonical, until: Instant::now() + GRANT_LIFE });
+        self.grants.insert(key, Grant { canonical, until: as_of.at + GRANT_LIFE });
         // In this order: whoever drops it from now on finds it.
-        if self.grants_as_of() != as_of {
+        if self.drops.load(Ordering::SeqCst) != as_of.drops {
             self.grants.remove(&GrantRef(repo, digest, kind));
         }
     }

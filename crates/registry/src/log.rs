@@ -5,7 +5,7 @@ use crate::metrics::InFlight;
 use crate::service::Request;
 use access::Caller;
 use http::{HeaderName, Method, Response, header};
-use net::{Body, Sent};
+use net::{Body, Permit, Sent};
 use oci::{Digest, ErrorCode, Reference, Route};
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +23,7 @@ pub(crate) struct Record {
     received: u64,
     code: Option<ErrorCode>,
     cause: Option<String>,
+    permit: Option<Permit>,
 }
 
 /// Collected only when a line will be written.
@@ -63,6 +64,7 @@ impl Record {
             received: 0,
             code: None,
             cause: None,
+            permit: None,
         }
     }
 
@@ -104,6 +106,11 @@ impl Record {
     /// Bytes of the request's body.
     pub(crate) fn received(&mut self, bytes: u64) {
         self.received = bytes;
+    }
+
+    /// The request's place among others, until its line is written.
+    pub(crate) fn keep(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     /// The request has changed something.

@@ -241,10 +241,8 @@ async fn dispatch(
     let mut call = Call { registry, identity: &identity, request, caller: &caller, owner: None };
     call.owner = tenancy::admit(&call, auth::action(request.method, &route), &route, ticket.as_ref()).await?;
     let response = run(&call, route, ticket, body, record).await?;
-    Ok(match permit {
-        Some(permit) => response.map(|body| body.on_end(move |_| drop(permit))),
-        None => response,
-    })
+    record.keep(permit);
+    Ok(response)
 }
 
 async fn run(

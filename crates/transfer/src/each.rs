@@ -15,16 +15,22 @@ where
     F: Future<Output = Result<O>> + Send + 'static,
 {
     let (mut running, mut done) = (JoinSet::new(), Vec::new());
-    for item in items {
-        if running.len() >= limit.max(1)
-            && let Some(result) = running.join_next().await
-        {
+    let ended = async {
+        for item in items {
+            if running.len() >= limit.max(1)
+                && let Some(result) = running.join_next().await
+            {
+                done.push(result.map_err(Error::Task)??);
+            }
+            running.spawn(work(item));
+        }
+        while let Some(result) = running.join_next().await {
             done.push(result.map_err(Error::Task)??);
         }
-        running.spawn(work(item));
-    }
-    while let Some(result) = running.join_next().await {
-        done.push(result.map_err(Error::Task)??);
-    }
-    Ok(done)
+        Ok(())
+    };
+    let ended = ended.await;
+    // After an error nothing of it goes on behind the caller's back.
+    running.shutdown().await;
+    ended.map(|()| done)
 }

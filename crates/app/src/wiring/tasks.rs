@@ -265,6 +265,8 @@ impl Reload {
         let immutable = immutable_tags(&new)?;
         let (applied, mut restart) = settings::reload_diff(&self.settings, &new);
         restart.extend(stays_read_only.then(|| "storage.maintenance.readonly.enabled".to_owned()));
+        // Before a request can be seen to have been answered by what follows.
+        self.logging.reload(&new.log);
         self.registry.identity.store(Arc::new(identity));
         self.registry.live.store(Arc::new(live));
         self.registry.store.set_immutable_tags(immutable);
@@ -272,7 +274,6 @@ impl Reload {
         self.registry.signer.store(Arc::new(Signer::new(current, previous.as_deref())));
         self.registry.gates.read.reconfigure(gate_limits(new.limits.read));
         self.registry.gates.write.reconfigure(gate_limits(new.limits.write));
-        self.logging.reload(&new.log);
         let api = new.kubernetes.as_ref().and_then(|kubernetes| kubernetes.api.as_ref());
         if let Some((shown, api)) = self.api_host.as_ref().zip(api) {
             shown.store(Arc::new(api.host.clone()));

@@ -14,7 +14,7 @@ use super::{Settings, objects};
 use crate::api;
 
 /// Pods have half a minute to end.
-const TIME_MAX: Duration = Duration::from_secs(15);
+const TIME_MAX: Duration = Duration::from_secs(25);
 /// Somebody may change the APIService meanwhile, and the API server may be busy.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);

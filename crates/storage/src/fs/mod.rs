@@ -50,8 +50,8 @@ pub struct FsOptions {
     pub read_only: bool,
     /// Under steady load the journal is emptied this often, so that a replay stays short.
     pub journal_age_max: Duration,
-    /// How long to wait for other processes: at the start to share the folder, for which they need a moment to empty their
-    /// journal; later for what one of them is changing.
+    /// How long to wait for what another process is changing; four times as long at the start, to share the folder: the other
+    /// one has to empty its journal, which syncs the whole file system.
     pub wait_max: Duration,
     /// Sees every change of the disk; for tests.
     pub observer: Option<Arc<dyn Observer>>,
@@ -111,7 +111,8 @@ impl FsDriver {
         } else {
             check_writable(root).map_err(wrap("write to data folder"))?;
             let repair = |turn: &_, alone| journal::recover(&disk, turn, alone);
-            let members = Members::join(&disk, options.wait_max, repair).map_err(wrap("join or repair data folder"))?;
+            let join_max = options.wait_max * 4;
+            let members = Members::join(&disk, join_max, repair).map_err(wrap("join or repair data folder"))?;
             let journal = (!is_network).then(|| Journal::new(Arc::clone(&disk), options.journal_age_max));
             Some(Arc::new(Changes::new(Arc::clone(&disk), members, journal, options.wait_max)))
         };
@@ -277,9 +278,9 @@ impl Driver for FsDriver {
     }
 
     fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>> {
-        let shared = Arc::clone(&self.shared);
-        self.blocking(handle, move |_, handle| {
-            writer::FsWriter::resume(&shared, handle, offset).map(|writer| Box::new(writer) as Box<dyn Writer>)
+        Box::pin(async move {
+            let writer = writer::FsWriter::resume(&self.shared, handle, offset).await?;
+            Ok(Box::new(writer) as Box<dyn Writer>)
         })
     }
 

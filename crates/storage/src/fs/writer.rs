@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 /// Where unfinished objects are.
 pub(super) const UPLOADS: &str = "homeport/v1/uploads";
@@ -22,8 +24,10 @@ const BLOCK: u64 = 4096;
 /// Most that is reserved on the word of a client, in bytes; beyond it a full disk shows while writing.
 const RESERVE_MAX: u64 = 1 << 30;
 
-const LOCK_TRIES: u32 = 50;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+/// A writer that was dropped holds its file until its last buffer is out, which a busy disk may take some time for.
+const RESUME_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks whether it still does: from the first on twice as long each time.
+const RESUME_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
 
 pub(super) struct FsWriter {
     shared: Arc<Shared>,
@@ -67,7 +71,23 @@ impl FsWriter {
         Ok(writer)
     }
 
-    pub(super) fn resume(shared: &Arc<Shared>, handle: &str, offset: u64) -> Result<Self> {
+    /// Goes on when whoever has the file is done with it, and holds no thread meanwhile.
+    pub(super) async fn resume(shared: &Arc<Shared>, handle: &str, offset: u64) -> Result<Self> {
+        let until = Instant::now() + RESUME_WAIT;
+        let (mut pause, longest) = RESUME_PAUSES;
+        loop {
+            let (shared, owned) = (Arc::clone(shared), handle.to_owned());
+            let attempt = tokio::task::spawn_blocking(move || Self::resume_now(&shared, &owned, offset));
+            match attempt.await.unwrap_or_else(|error| Err(Error::io("resume", handle, io::Error::other(error)))) {
+                Err(error) if error.kind == ErrorKind::Conflict && Instant::now() < until => {}
+                other => return other,
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    fn resume_now(shared: &Arc<Shared>, handle: &str, offset: u64) -> Result<Self> {
         check_handle(handle)?;
         let wrap = |error| Error::io("resume", handle, error);
         let buffered = shared.disk.open_writable(handle, OFlags::empty()).map_err(wrap)?;
@@ -94,7 +114,9 @@ impl FsWriter {
     }
 
     fn new(shared: &Arc<Shared>, path: String, buffered: File, written: u64, keep: bool) -> Result<Self> {
-        lock(&buffered).map_err(|error| match error {
+        // One writer at a time, in this and in every other process.
+        let locked = rustix::fs::flock(&buffered, FlockOperation::NonBlockingLockExclusive);
+        locked.map_err(|error| match error {
             rustix::io::Errno::WOULDBLOCK => {
                 Error::new(ErrorKind::Conflict, "lock", &path, "another request is writing this upload")
             }
@@ -250,18 +272,30 @@ fn check_handle(handle: &str) -> Result<()> {
     Err(Error::new(ErrorKind::NotFound, "resume", handle, "not an upload of this driver"))
 }
 
-/// One writer at a time, in this and in every other process. A writer that was dropped holds on until its last buffer is
-/// out, which is worth a moment of patience.
-fn lock(file: &File) -> rustix::io::Result<()> {
-    for _ in 0..LOCK_TRIES {
-        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
-            other => return other,
-        }
-    }
-    Err(rustix::io::Errno::WOULDBLOCK)
-}
-
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{FsDriver, FsOptions};
+    use crate::{BufferPool, Driver};
+
+    #[tokio::test]
+    async fn an_upload_goes_on_when_the_one_before_lets_go_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let driver = FsDriver::open(FsOptions::new(folder.path())).unwrap();
+        let mut writer = driver.writer(None).await.unwrap();
+        let mut buffer = BufferPool::new(1).take();
+        buffer.fill(b"abc");
+        writer.append(Arc::new(buffer)).await.unwrap();
+        let handle = writer.suspend().await.unwrap();
+        let late = async {
+            sleep(Duration::from_millis(400)).await;
+            drop(writer);
+        };
+        let (resumed, ()) = tokio::join!(driver.resume(&handle, 3), late);
+        assert_eq!(resumed.unwrap().len(), 3);
+    }
 }
