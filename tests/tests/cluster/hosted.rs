@@ -1,18 +1,21 @@
 //! The registry in a pod, from its own image, with what `homeport manifests` prints.
 
 use crate::desk::Desk;
-use crate::pods::{Pod, push_image};
+use crate::pods::{self, Pod, push_image};
 use anyhow::{Context, Result};
 use e2e::Client;
 use e2e::front::Front;
-use e2e::kube::{Kube, Namespace, accesses, not_tested, until, with_pods};
+use e2e::kube::{Kube, Namespace, accesses, not_tested, until, until_within, with_pods};
 use e2e::manifests::{is, manifests, outlives};
 use e2e::mourner::Mourner;
 use e2e::site::{Repository, basic};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const API_SERVICE: &str = "v1alpha1.payload-registry.deckhouse.io";
+/// How long its pods may take to start.
+const READY_MAX: Duration = Duration::from_secs(300);
 
 /// The image that `cargo xtask image` made.
 pub(crate) fn image() -> Option<PathBuf> {
@@ -63,6 +66,13 @@ impl<'a> Hosted<'a> {
         let path = ".status.conditions[?(@.type==\"Available\")].status";
         until("the API of tags answers", || Ok(self.kube.field(&format!("apiservice {API_SERVICE}"), path)? == "True"))
             .map(drop)
+    }
+
+    /// Waits until registry and operator are ready. By their pods: the status of a Deployment follows later.
+    fn wait_for_pods(&self) -> Result<()> {
+        let pods = format!("-n {} pods", self.home.name);
+        let path = ".items[*].status.conditions[?(@.type==\"Ready\")].status";
+        until_within(READY_MAX, "its pods are ready", || Ok(self.kube.field(&pods, path)? == "True True")).map(drop)
     }
 
     /// A way to the Service over the loopback, which is where clients send to.
@@ -164,7 +174,9 @@ fn the_registry_runs_in_a_pod_and_hosts_its_own_image() -> Result<()> {
     let after = Repository::new(&client, format!("{}/after", project.name));
     until("it takes images again", || Ok(after.push(1).is_ok()))?;
 
-    // The API of tags ends with the registry: behind it nothing answers, and no namespace could be deleted any more.
+    // The API of tags ends with the registry: behind it nothing answers, and no namespace could be deleted any more. The
+    // operator sees to that, and was killed as well.
+    hosted.wait_for_pods()?;
     hosted.wait_for_api()?;
     kube.delete_namespace(&hosted.home.name)?;
     let said = kube.refused(&format!("get apiservice {API_SERVICE}"), "")?;
@@ -216,7 +228,7 @@ fn the_program_of_the_image_resolves_names() -> Result<()> {
     let pod = format!("-n {} pod names", project.name);
     until("it has ended", || Ok(matches!(kube.field(&pod, ".status.phase")?.as_str(), "Succeeded" | "Failed")))?;
     // It got through to the API server, which does not let it list Roles.
-    let said = kube.ok(&format!("-n {} logs names", project.name))?;
+    let said = pods::log(&kube, &project.name, "names")?;
     assert!(said.contains("may not read clusterroles"), "{said}");
     Ok(())
 }

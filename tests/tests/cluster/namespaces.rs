@@ -26,9 +26,9 @@ fn a_push_needs_the_namespace() -> Result<()> {
     }
     assert_eq!(catalog(&client)?, Vec::<String>::new());
 
-    // The push right after the namespace is made works; no memory of its absence is in the way.
+    // Soon after the namespace is made a push works; the memory of its absence is in the way for a moment at most.
     kube.ok(&format!("create namespace {name}"))?;
-    let pushed = repository.push(1);
+    let pushed = repository.first_push(1);
     let path = format!("{name}/app");
     let listed = catalog(&client)?;
     // An upload that nobody finishes makes no repository.

@@ -24,6 +24,17 @@ pub(crate) fn push_image(desk: &Desk, to: &str, token: &str, says: &str) -> Resu
     Ok(Some(()))
 }
 
+/// What a pod has printed.
+pub(crate) fn log(kube: &Kube, namespace: &str, name: &str) -> Result<String> {
+    let mut said = String::new();
+    // The kubelet may be too busy to answer.
+    until("its log can be read", || {
+        let log = kube.ok(&format!("-n {namespace} logs {name}"));
+        Ok(log.map(|log| said = log).is_ok())
+    })?;
+    Ok(said)
+}
+
 /// What a pod is made of.
 pub(crate) struct Pod<'a> {
     pub(crate) namespace: &'a str,
@@ -55,13 +66,7 @@ impl Pod<'_> {
             let seen = kube.ok(&format!("-n {namespace} describe pod {name}")).unwrap_or_default();
             anyhow::bail!("{error}\n{seen}");
         }
-        let mut said = String::new();
-        // The kubelet may be too busy to answer.
-        until("its log can be read", || {
-            let log = kube.ok(&format!("-n {namespace} logs {name}"));
-            Ok(log.map(|log| said = log).is_ok())
-        })?;
-        Ok(said)
+        log(kube, namespace, name)
     }
 
     /// Waits until the kubelet says for this reason that its image cannot be pulled; it may have had others before.

@@ -210,7 +210,8 @@ fn a_wrong_account_is_reported() -> Result<()> {
     other.account("victim")?;
     let secret = PullSecret::create(&kube, &project, "later")?;
     until("an event tells of the missing account", || Ok(secret.events()?.contains("later")))?;
-    assert!(!secret.annotation("status")?.is_empty());
+    // Written after the event.
+    until("the status tells of it", || Ok(!secret.annotation("status")?.is_empty()))?;
     assert!(!secret.object()?.is_null(), "it is not deleted for an account that never was");
     project.account("later")?;
     secret.token(site.name(), "")?;
@@ -220,7 +221,7 @@ fn a_wrong_account_is_reported() -> Result<()> {
         let secret = PullSecret::create(&kube, &third, &name)?;
         until(&format!("an event tells of {name}"), || Ok(!secret.events()?.is_empty()))?;
         assert_eq!(secret.config()?["auths"], serde_json::json!({}), "{name}");
-        assert!(!secret.annotation("status")?.is_empty(), "{name}");
+        until(&format!("the status tells of {name}"), || Ok(!secret.annotation("status")?.is_empty()))?;
     }
     let third = kube.namespace()?;
     third.account("my-pull-sa")?;

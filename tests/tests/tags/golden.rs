@@ -28,7 +28,7 @@ pub(crate) fn plain(text: &str, world: &World, project: &Project) -> Result<Stri
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
         (r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
         (r#"("?)\b\d{15,}\b("?)"#, "VERSION"),
-        (r"(?m) \d+m?\d*s$", " AGE"),
+        (r"(?m) (\d+m|(\d+m)?\d+s)$", " AGE"),
         // Columns are as wide as what is in them.
         (r"(?m)(\S) {2,}", "$1  "),
         (r"(?m) +$", ""),

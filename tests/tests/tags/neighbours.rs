@@ -38,6 +38,12 @@ fn garbage_collection_and_quotas_work_beside_tags() -> Result<()> {
     kube.apply(&format!(
         "apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: quota, namespace: {ns}}}\nspec: {{hard: {{configmaps: '5', count/replicasets.apps: '3'}}}}\n"
     ))?;
+    let used = || kube.field(&format!("-n {ns} resourcequota quota"), ".status.used");
+    // Before it has been counted, nothing that it bounds can be made.
+    until("the quota is in force", || {
+        let used = used()?;
+        Ok(used.contains("\"count/replicasets.apps\":") && used.contains("\"configmaps\":"))
+    })?;
     // An owner, what it owns, and what that owns.
     kube.ok(&format!("-n {ns} create configmap owner"))?;
     let uid = |name: &str| kube.field(&format!("-n {ns} {name}"), ".metadata.uid");
@@ -59,7 +65,7 @@ fn garbage_collection_and_quotas_work_beside_tags() -> Result<()> {
     });
     kube.apply(&leaf.to_string())?;
     until("the quota is counted", || {
-        let used = kube.field(&format!("-n {ns} resourcequota quota"), ".status.used")?;
+        let used = used()?;
         Ok(used.contains("\"count/replicasets.apps\":\"1\"") && used.contains("\"configmaps\":\"3\""))
     })?;
     let refused = (0..4).find_map(|index| kube.refused(&format!("-n {ns} create configmap more{index}"), "").ok());

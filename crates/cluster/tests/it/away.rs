@@ -17,13 +17,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use crate::support::{
-    binding, create, delete, kubeconfig, namespace, namespace_path, rbac_path, right, role, unique, until_true, user,
+    PATIENCE, binding, client, create, delete, kubeconfig, namespace, namespace_path, rbac_path, right, role, unique,
+    until_true, user,
 };
 
 /// A call ends after five seconds, and the second failed probe comes a second after the first.
 const SOON: Duration = Duration::from_secs(30);
-/// How long a silent watch may go unnoticed: its own time and a grace of five seconds, and then a new beginning.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// A connection to an address where no cluster is.
 async fn connect_to(address: &str, dir: &Path) -> Connection {
@@ -149,7 +148,7 @@ async fn through_a_line(path: PathBuf, dir: &Path) -> (Line, Connection) {
 async fn what_changed_meanwhile_counts_after_a_cut() {
     let Some(path) = kubeconfig("a cut of the line to the API server") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let direct = Connection::connect(&ConnectSettings { kubeconfig: Some(path.clone()), context: None }).await.unwrap();
+    let direct = client(&path).await;
     let (line, connection) = through_a_line(path, dir.path()).await;
     let shop = unique("away");
     namespace(&direct, &shop).await;
@@ -172,7 +171,8 @@ async fn what_changed_meanwhile_counts_after_a_cut() {
     line.cut.send(true).unwrap();
     let noticed = until_true("notice", || connection.reach().away_for().is_some()).await;
     eprintln!("a cut is noticed after {noticed:?}");
-    assert!(line.refused.load(Ordering::SeqCst));
+    // A probe of just before the cut may have been the first that failed.
+    until_true("refusal", || line.refused.load(Ordering::SeqCst)).await;
     assert!(pulls("bob"), "what was known stays known");
     delete(&direct, &format!("{}/bob", rbac_path(&shop, "rolebindings"))).await;
     create(&direct, &rbac_path(&shop, "rolebindings"), &binding("eve", "Role", "puller", "eve")).await;
@@ -188,7 +188,7 @@ async fn what_changed_meanwhile_counts_after_a_cut() {
 async fn a_watch_that_fell_silent_is_found_and_begun_anew() {
     let Some(path) = kubeconfig("a watch that falls silent") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let direct = Connection::connect(&ConnectSettings { kubeconfig: Some(path.clone()), context: None }).await.unwrap();
+    let direct = client(&path).await;
     let (line, connection) = through_a_line(path, dir.path()).await;
     let source = NamespaceSource::new(&connection);
     tokio::spawn(Arc::clone(&source).run());
@@ -206,7 +206,8 @@ async fn a_watch_that_fell_silent_is_found_and_begun_anew() {
             changes.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(SILENCE_MAX, seen).await.unwrap();
+    // Not bounded by the time of one watch: the next one may begin on another connection that is silent.
+    tokio::time::timeout(PATIENCE, seen).await.unwrap();
     eprintln!("a silent watch is replaced after {:?}", began.elapsed());
     assert!(began.elapsed() > Duration::from_secs(1), "the line was not silent");
     for name in [before, after] {

@@ -8,9 +8,9 @@ use crate::support::{connect, delete, namespace, namespace_path, read, unique, u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_reports_are_one_event_and_a_flood_is_bounded() {
-    let Some(connection) = connect("events").await else { return };
+    let Some((client, connection)) = connect("events").await else { return };
     let space = unique("events");
-    let uid = namespace(&connection, &space).await;
+    let uid = namespace(&client, &space).await;
     let events = Events::new(&connection, "homeport", "test");
     let report = |message: String| Report {
         regarding: Regarding {
@@ -36,8 +36,8 @@ async fn equal_reports_are_one_event_and_a_flood_is_bounded() {
     let made = || connection.counters().get(Call::Event, Outcome::Ok);
     until_true("a burst of events", || made() >= 50).await;
     assert!(made() < 150, "and then slowly");
-    let list = read(&connection, &format!("/api/v1/namespaces/{space}/events")).await.unwrap();
+    let list = read(&client, &format!("/api/v1/namespaces/{space}/events")).await;
     let same = list["items"].as_array().unwrap().iter().filter(|event| event["message"] == "same").count();
     assert_eq!(same, 1);
-    delete(&connection, &namespace_path(&space)).await;
+    delete(&client, &namespace_path(&space)).await;
 }

@@ -10,7 +10,7 @@ use crate::support::{PATIENCE, connect, delete, namespace, namespace_path, uniqu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_comes_and_goes_and_comes_again() {
-    let Some(connection) = connect("life of a namespace").await else { return };
+    let Some((client, connection)) = connect("life of a namespace").await else { return };
     let source = NamespaceSource::new(&connection);
     let name = unique("ns");
     assert_eq!(source.state("default"), NamespaceState::Unknown, "nothing is read yet");
@@ -21,7 +21,7 @@ async fn a_namespace_comes_and_goes_and_comes_again() {
     assert_eq!(source.state(&name), NamespaceState::Absent);
 
     let began = Instant::now();
-    let first = NamespaceUid(namespace(&connection, &name).await.into());
+    let first = NamespaceUid(namespace(&client, &name).await.into());
     assert_eq!(source.confirm(&name).await, NamespaceState::Exists(first.clone()), "found at once");
     until_true("namespace in memory", || source.state(&name) == NamespaceState::Exists(first.clone())).await;
     eprintln!("a new namespace is known after {:?}", began.elapsed());
@@ -30,34 +30,34 @@ async fn a_namespace_comes_and_goes_and_comes_again() {
 
     let mut changes = source.changes();
     changes.mark_unchanged();
-    delete(&connection, &namespace_path(&name)).await;
+    delete(&client, &namespace_path(&name)).await;
     tokio::time::timeout(PATIENCE, changes.changed()).await.unwrap().unwrap();
     until_true("end of the namespace", || source.state(&name) == NamespaceState::Absent).await;
     let proof = source.proof_gone(&name, &first).await.unwrap();
     assert_eq!((proof.namespace(), proof.gone(), proof.successor()), (&*name, &first, None));
     until("confirmed end", || async { (source.confirm(&name).await == NamespaceState::Absent).then_some(()) }).await;
 
-    let second = NamespaceUid(namespace(&connection, &name).await.into());
+    let second = NamespaceUid(namespace(&client, &name).await.into());
     let proof = source.proof_gone(&name, &first).await.unwrap();
     assert_eq!(proof.successor(), Some(&second));
     assert_eq!(source.proof_gone(&name, &second).await, Err(NoProof::Present));
-    delete(&connection, &namespace_path(&name)).await;
+    delete(&client, &namespace_path(&name)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_lags_is_not_believed_when_it_matters() {
-    let Some(connection) = connect("a namespace behind the back of its watch").await else { return };
+    let Some((client, connection)) = connect("a namespace behind the back of its watch").await else { return };
     let source = NamespaceSource::new(&connection);
     let name = unique("lag");
-    let first = NamespaceUid(namespace(&connection, &name).await.into());
+    let first = NamespaceUid(namespace(&client, &name).await.into());
     let watch = tokio::spawn(Arc::clone(&source).run());
     until_true("namespace in memory", || source.state(&name) == NamespaceState::Exists(first.clone())).await;
     watch.abort();
     assert!(watch.await.unwrap_err().is_cancelled());
 
-    delete(&connection, &namespace_path(&name)).await;
+    delete(&client, &namespace_path(&name)).await;
     until("end of the namespace", || async { source.proof_gone(&name, &first).await.ok() }).await;
-    let second = NamespaceUid(namespace(&connection, &name).await.into());
+    let second = NamespaceUid(namespace(&client, &name).await.into());
     assert_eq!(source.confirm(&name).await, NamespaceState::Exists(first), "memory says so");
     let calls = || connection.counters().get(Call::Namespace, Outcome::Ok);
     let (before, began) = (calls(), Instant::now());
@@ -66,12 +66,12 @@ async fn a_watch_that_lags_is_not_believed_when_it_matters() {
     }
     let allowed = began.elapsed().as_secs() + 1;
     assert!((1..=allowed).contains(&(calls() - before)), "{} calls", calls() - before);
-    delete(&connection, &namespace_path(&name)).await;
+    delete(&client, &namespace_path(&name)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_questions_about_what_is_not_there_are_few_calls() {
-    let Some(connection) = connect("questions about an absent namespace").await else { return };
+    let Some((_, connection)) = connect("questions about an absent namespace").await else { return };
     let source = NamespaceSource::new(&connection);
     tokio::spawn(Arc::clone(&source).run());
     until_true("first list", || source.is_ready()).await;

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use access::{Caller, Resource, Right, Source, Verb};
-use cluster::{ApiError, Call, ConnectSettings, Connection, get, post};
+use cluster::{ConnectSettings, Connection, get, post};
 use http::{Method, Request};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 
 /// How long anything may take that a test waits for. What ends a namespace tries again after up to a minute.
@@ -25,10 +27,19 @@ pub(crate) fn kubeconfig(what: &str) -> Option<PathBuf> {
     path
 }
 
-/// A connection to the cluster of the test run.
-pub(crate) async fn connect(what: &str) -> Option<Connection> {
-    let settings = ConnectSettings { kubeconfig: Some(kubeconfig(what)?), context: None };
-    Some(Connection::connect(&settings).await.unwrap())
+/// The cluster of the test run: for what the test itself does, and for what is under test.
+pub(crate) async fn connect(what: &str) -> Option<(Client, Connection)> {
+    let path = kubeconfig(what)?;
+    let client = client(&path).await;
+    let settings = ConnectSettings { kubeconfig: Some(path), context: None };
+    Some((client, Connection::connect(&settings).await.unwrap()))
+}
+
+/// A client with kube's own patience: a [`Connection`] gives up after seconds and tries nothing twice.
+pub(crate) async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
 }
 
 /// Waits until `check` has an answer.
@@ -55,24 +66,24 @@ pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
 }
 
-pub(crate) async fn create(connection: &Connection, path: &str, object: &Value) -> Value {
-    connection.call(Call::Other, post(path, object).unwrap()).await.unwrap()
+pub(crate) async fn create(client: &Client, path: &str, object: &Value) -> Value {
+    client.request(post(path, object).unwrap()).await.unwrap()
 }
 
-pub(crate) async fn read(connection: &Connection, path: &str) -> Result<Value, ApiError> {
-    connection.call(Call::Other, get(path).unwrap()).await
+pub(crate) async fn read(client: &Client, path: &str) -> Value {
+    client.request(get(path).unwrap()).await.unwrap()
 }
 
-pub(crate) async fn delete(connection: &Connection, path: &str) {
+pub(crate) async fn delete(client: &Client, path: &str) {
     let mut request: Request<Vec<u8>> = get(path).unwrap();
     *request.method_mut() = Method::DELETE;
-    connection.call::<Value>(Call::Other, request).await.unwrap();
+    client.request::<Value>(request).await.unwrap();
 }
 
 /// Makes a namespace; its name and UID.
-pub(crate) async fn namespace(connection: &Connection, name: &str) -> String {
+pub(crate) async fn namespace(client: &Client, name: &str) -> String {
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    let made = create(connection, "/api/v1/namespaces", &object).await;
+    let made = create(client, "/api/v1/namespaces", &object).await;
     made["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 

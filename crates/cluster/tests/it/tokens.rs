@@ -7,7 +7,8 @@ use access::{
     AuthError, Authenticator, Basic, Caller, ClusterTokenLimits, ClusterTokens, Credential, ReviewError, SystemClock,
     TokenReviewer,
 };
-use cluster::{Call, Connection, Outcome, TokenReviews};
+use cluster::{Call, Outcome, TokenReviews};
+use kube::Client;
 use serde_json::json;
 
 use crate::support::{connect, create, delete, namespace, namespace_path, unique, until};
@@ -18,19 +19,19 @@ const LIMITS: ClusterTokenLimits = ClusterTokenLimits {
     stale_for: Duration::from_secs(600),
 };
 
-async fn account(connection: &Connection, namespace: &str, name: &str) {
+async fn account(client: &Client, namespace: &str, name: &str) {
     let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
-    create(connection, &format!("/api/v1/namespaces/{namespace}/serviceaccounts"), &object).await;
+    create(client, &format!("/api/v1/namespaces/{namespace}/serviceaccounts"), &object).await;
 }
 
-async fn token(connection: &Connection, namespace: &str, account: &str, audiences: &[&str]) -> String {
+async fn token(client: &Client, namespace: &str, account: &str, audiences: &[&str]) -> String {
     let request = json!({
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
         "spec": {"audiences": audiences, "expirationSeconds": 600},
     });
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
-    create(connection, &path, &request).await["status"]["token"].as_str().unwrap().to_owned()
+    create(client, &path, &request).await["status"]["token"].as_str().unwrap().to_owned()
 }
 
 async fn login(tokens: &ClusterTokens, token: &str) -> Result<Caller, AuthError> {
@@ -40,12 +41,11 @@ async fn login(tokens: &ClusterTokens, token: &str) -> Result<Caller, AuthError>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_service_accounts() {
-    let Some(connection) = connect("review of tokens of service accounts").await else { return };
+    let Some((client, connection)) = connect("review of tokens of service accounts").await else { return };
     let shop = unique("tokens");
-    namespace(&connection, &shop).await;
-    account(&connection, &shop, "ci").await;
-    let (own, registry) =
-        (token(&connection, &shop, "ci", &[]).await, token(&connection, &shop, "ci", &["registry"]).await);
+    namespace(&client, &shop).await;
+    account(&client, &shop, "ci").await;
+    let (own, registry) = (token(&client, &shop, "ci", &[]).await, token(&client, &shop, "ci", &["registry"]).await);
 
     let plain = TokenReviews::new(&connection, Vec::new());
     let reviewed = plain.review(&own, false).await.unwrap();
@@ -72,21 +72,21 @@ async fn tokens_of_service_accounts() {
     }
 
     // Revoked with its account.
-    delete(&connection, &format!("/api/v1/namespaces/{shop}/serviceaccounts/ci")).await;
+    delete(&client, &format!("/api/v1/namespaces/{shop}/serviceaccounts/ci")).await;
     until("refusal of a revoked token", || async {
         matches!(plain.review(&own, false).await, Err(ReviewError::Rejected(_))).then_some(())
     })
     .await;
-    delete(&connection, &namespace_path(&shop)).await;
+    delete(&client, &namespace_path(&shop)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_pull_of_twenty_layers_is_one_review_and_a_warm_one_none() {
-    let Some(connection) = connect("number of reviews of a pull").await else { return };
+    let Some((client, connection)) = connect("number of reviews of a pull").await else { return };
     let shop = unique("layers");
-    namespace(&connection, &shop).await;
-    account(&connection, &shop, "ci").await;
-    let text = token(&connection, &shop, "ci", &[]).await;
+    namespace(&client, &shop).await;
+    account(&client, &shop, "ci").await;
+    let text = token(&client, &shop, "ci", &[]).await;
     let reviews = TokenReviews::new(&connection, Vec::new());
     let tokens = Arc::new(ClusterTokens::new(reviews, Arc::new(SystemClock::new()), LIMITS, 100).unwrap());
     let pulls: Vec<_> = (0..20)
@@ -106,5 +106,5 @@ async fn a_cold_pull_of_twenty_layers_is_one_review_and_a_warm_one_none() {
     assert_eq!(asked(), 1);
     let left = tokens.expires_in(text.as_bytes()).unwrap();
     assert_eq!(left, 300, "no longer than clients should keep it");
-    delete(&connection, &namespace_path(&shop)).await;
+    delete(&client, &namespace_path(&shop)).await;
 }

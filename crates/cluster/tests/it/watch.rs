@@ -18,14 +18,14 @@ const PAGES_MIN: u64 = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_pages_are_listed_and_then_watched() {
-    let Some(connection) = connect("a list of several pages").await else { return };
+    let Some((client, connection)) = connect("a list of several pages").await else { return };
     let space = unique("pages");
-    namespace(&connection, &space).await;
+    namespace(&client, &space).await;
     let path = rbac_path(&space, "rolebindings");
-    create(&connection, &rbac_path(&space, "roles"), &role("puller", &["get"], &["**"])).await;
+    create(&client, &rbac_path(&space, "roles"), &role("puller", &["get"], &["**"])).await;
     let bind = |name: String| {
-        let (connection, path) = (&connection, &path);
-        async move { create(connection, path, &binding(&name, "Role", "puller", &name)).await }
+        let (client, path) = (&client, &path);
+        async move { create(client, path, &binding(&name, "Role", "puller", &name)).await }
     };
     stream::iter((0..OBJECTS).map(|number| bind(format!("user-{number}")))).buffer_unordered(AT_ONCE).count().await;
 
@@ -43,8 +43,8 @@ async fn all_pages_are_listed_and_then_watched() {
     assert!(!pulls("user-new"));
     bind("user-new".into()).await;
     until_true("an addition", || pulls("user-new")).await;
-    delete(&connection, &format!("{path}/user-7")).await;
+    delete(&client, &format!("{path}/user-7")).await;
     until_true("a removal", || !pulls("user-7")).await;
     assert_eq!(connection.counters().get(Call::List, Outcome::Ok), pages, "lists were read once");
-    delete(&connection, &namespace_path(&space)).await;
+    delete(&client, &namespace_path(&space)).await;
 }

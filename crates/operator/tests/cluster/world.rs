@@ -3,16 +3,17 @@
 use std::fmt::Debug;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use cluster::{ConnectSettings, Connection};
+use cluster::{Call, ConnectSettings, Connection, Outcome};
 use futures_util::FutureExt;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
-use kube::config::Kubeconfig;
-use kube::{Api, Client};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -25,7 +26,10 @@ static NAMESPACES_END: RwLock<()> = RwLock::new(());
 
 #[derive(Clone)]
 pub(crate) struct World {
+    /// For what is under test.
     pub(crate) connection: Connection,
+    /// For what a test itself does, with kube's own patience: the connection gives up after seconds and tries nothing twice.
+    client: Client,
     pub(crate) namespace: String,
 }
 
@@ -49,10 +53,7 @@ fn run_in_namespace(name: &str, test: impl AsyncFnOnce(World)) {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let settings = ConnectSettings { kubeconfig: Some(kubeconfig.into()), context: None };
-        let connection = Connection::connect(&settings).await.unwrap();
-        let namespace = format!("operator-{}", uuid::Uuid::new_v4());
-        let world = World { connection, namespace: namespace.clone() };
+        let world = World::new(Path::new(&kubeconfig), format!("operator-{}", uuid::Uuid::new_v4())).await;
         world.create_namespace().await;
         let outcome = AssertUnwindSafe(test(world.clone())).catch_unwind().await;
         world.delete_namespace().await;
@@ -63,6 +64,14 @@ fn run_in_namespace(name: &str, test: impl AsyncFnOnce(World)) {
 }
 
 impl World {
+    async fn new(kubeconfig: &Path, namespace: String) -> Self {
+        let settings = ConnectSettings { kubeconfig: Some(kubeconfig.to_owned()), context: None };
+        let connection = Connection::connect(&settings).await.unwrap();
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Self { connection, client: Client::try_from(config).unwrap(), namespace }
+    }
+
     /// The same world for a ServiceAccount of the namespace that may do what `rules` say, there and nowhere else.
     pub(crate) async fn with_rights(&self, account: &str, rules: serde_json::Value) -> Self {
         let named = |rest: serde_json::Value| {
@@ -82,12 +91,11 @@ impl World {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         serde_json::to_writer(&file, &kubeconfig).unwrap();
-        let settings = ConnectSettings { kubeconfig: Some(file.path().to_owned()), context: None };
-        Self { connection: Connection::connect(&settings).await.unwrap(), namespace: self.namespace.clone() }
+        Self::new(file.path(), self.namespace.clone()).await
     }
 
     pub(crate) fn client(&self) -> Client {
-        self.connection.client().clone()
+        self.client.clone()
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -128,6 +136,11 @@ impl World {
         let gone = async || api.get_opt(&self.namespace).await.unwrap().is_none().then_some(());
         until("the namespace is gone", gone).await;
     }
+}
+
+/// Calls that had no answer in time: each may have failed what it was made for, or done it unseen.
+pub(crate) fn unanswered(connection: &Connection) -> u64 {
+    Call::ALL.into_iter().map(|call| connection.counters().get(call, Outcome::Unavailable)).sum()
 }
 
 /// Looks until there is something to see.
