@@ -1,7 +1,7 @@
 //! A line between a registry and its storage service, on which requests fail as a test wants it.
 
 use anyhow::{Context, Result};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,8 @@ struct Rule {
 struct State {
     rules: Vec<Rule>,
     met: usize,
+    /// How many requests came, by method and target.
+    asked: BTreeMap<String, u64>,
     /// The last answer to each list.
     lists: HashMap<String, Vec<u8>>,
     frozen: bool,
@@ -79,6 +81,12 @@ impl Line {
         let mut state = self.state();
         state.rules.clear();
         std::mem::take(&mut state.met)
+    }
+
+    /// How many requests came since the start, by method and target.
+    #[must_use]
+    pub fn asked(&self) -> BTreeMap<String, u64> {
+        self.state().asked.clone()
     }
 
     /// From now on lists say what they said last, or the truth again.
@@ -137,6 +145,7 @@ fn pass(client: &TcpStream, service: &TcpStream, state: &Mutex<State>) -> Result
     while let Some(request) = head(&mut requests)? {
         let [method, target] = [0, 1].map(|at| request.words.get(at).cloned().unwrap_or_default());
         let content = body(&mut requests, request.length)?;
+        count(state, &method, &target);
         match fault(state, &method, &target) {
             Some(Fault::Answer(status, code)) => {
                 to_client.write_all(&refusal(status, code, method == "HEAD"))?;
@@ -166,6 +175,11 @@ fn pass(client: &TcpStream, service: &TcpStream, state: &Mutex<State>) -> Result
         to_client.write_all(&whole)?;
     }
     Ok(())
+}
+
+fn count(state: &Mutex<State>, method: &str, target: &str) {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    *state.asked.entry(format!("{method} {target}")).or_default() += 1;
 }
 
 fn fault(state: &Mutex<State>, method: &str, target: &str) -> Option<Fault> {

@@ -5,6 +5,7 @@
 #[path = "drivers/shared.rs"]
 mod shared;
 
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use storage::fs::{DiskEvent, FsDriver, FsOptions, Observer};
@@ -97,16 +98,36 @@ async fn an_upload_outlives_that_its_directories_are_replaced() {
     assert!(driver.resume(&handle, 7).await.is_err(), "the upload has ended");
 }
 
+/// Keeps a log from being emptied.
+struct NoCheckpoint;
+
+impl Observer for NoCheckpoint {
+    fn position(&self) -> usize {
+        while std::thread::current().name() == Some("checkpoint") {
+            std::thread::park();
+        }
+        0
+    }
+
+    fn record(&self, _event: DiskEvent) {}
+}
+
+/// As if its process dies when the test is done with it: the log has all records, however slow the test is, and nothing is
+/// closed.
+fn doomed(dir: &tempfile::TempDir) -> ManuallyDrop<FsDriver> {
+    let options = FsOptions { observer: Some(Arc::new(NoCheckpoint)), ..FsOptions::new(dir.path()) };
+    ManuallyDrop::new(FsDriver::open(options).unwrap())
+}
+
 /// A process that dies leaves its journal; what it holds is repaired at the next start of the machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unclean_stop_is_replayed_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let driver = open(&dir);
+    let driver = doomed(&dir);
     driver.apply(Batch::new().put("tag/current/link", "one").keep("blob/data", "content")).await.unwrap();
     driver.apply(Batch::new().put("tag/current/link", "two").put("gone/x", "1")).await.unwrap();
     driver.apply(Batch::new().delete_tree("gone")).await.unwrap();
     // A power cut: the journal was synced, the tree was not.
-    std::mem::forget(driver);
     release_owner_locks(dir.path());
     std::fs::remove_dir_all(dir.path().join("blob")).unwrap();
     std::fs::remove_dir_all(dir.path().join("tag")).unwrap();
@@ -125,12 +146,11 @@ async fn conditions_are_not_decided_by_a_replay() {
         driver.apply(Batch::new().put(format!("{tree}/k"), "1").put(format!("{tree}/x"), "x")).await.unwrap();
     }
     driver.close().await.unwrap();
-    let driver = open(&dir);
+    let driver = doomed(&dir);
     driver.apply(Batch::new().delete_tree_if("gone", "gone/k", "1")).await.unwrap();
     driver.apply(Batch::new().delete_tree_if("kept", "kept/k", "2")).await.unwrap();
     driver.apply(Batch::new().put("kept/k", "2")).await.unwrap();
     // A power cut: half of the deleted tree is still there.
-    std::mem::forget(driver);
     release_owner_locks(dir.path());
     std::fs::create_dir(dir.path().join("gone")).unwrap();
     let half = std::fs::File::create(dir.path().join("gone/x")).unwrap();
@@ -145,9 +165,8 @@ async fn conditions_are_not_decided_by_a_replay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_does_not_undo_what_others_did_later() {
     let dir = tempfile::tempdir().unwrap();
-    let driver = open(&dir);
+    let driver = doomed(&dir);
     driver.apply(Batch::new().put("tag/current/link", "ours")).await.unwrap();
-    std::mem::forget(driver);
     release_owner_locks(dir.path());
     let link = dir.path().join("tag/current/link");
     std::fs::write(&link, "theirs").unwrap();

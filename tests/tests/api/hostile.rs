@@ -263,6 +263,8 @@ fn cut_patch(size: usize, cut: impl FnOnce(Raw) -> Result<()>) -> Result<()> {
     cut(raw)?;
     let range = format!("0-{}", sent - 1);
     until("the first half is there", || client.get(&location).is_ok_and(|status| status.header("range") == range))?;
+    // Its line is written when nobody holds the session any more.
+    server.wait_for_log("method=PATCH")?;
     let (_, next) = received(&client, &location)?;
     let put = with(&next, &format!("digest={}", digest(&content)));
     let rest = format!("{sent}-{}", size - 1);

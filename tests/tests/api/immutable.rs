@@ -139,6 +139,7 @@ fn clients_tell_why() -> Result<()> {
         assert!(!output.status.success() && said.contains("tag v1 of team/app is immutable"), "{name}: {said}");
         println!("{name}: {said}");
     }
-    assert_eq!(server.log().matches("code=DENIED").count(), server.log().matches("status=403").count());
+    let log = server.log();
+    assert_eq!(log.matches("code=DENIED").count(), log.matches("status=403").count());
     Ok(())
 }

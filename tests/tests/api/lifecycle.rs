@@ -85,9 +85,13 @@ fn a_stop_waits_for_running_transfers() -> Result<()> {
 #[test]
 fn a_stop_does_not_wait_for_ever() -> Result<()> {
     let server = serve("http: {draintimeout: 200ms}\n")?;
+    // The only connection that there has been: an idle one may be cut, too.
     let mut upload = Raw::connect(server.address())?;
-    let location = begin(&server.client(), "a")?;
-    upload.request(&format!("PATCH {location}"), &[("content-length", "100"), ("expect", "100-continue")])?;
+    upload.request("POST /v2/a/blobs/uploads/", &[("content-length", "0")])?;
+    let begun = upload.answer()?;
+    assert_eq!(begun.status, 202);
+    let line = format!("PATCH {}", begun.header("location"));
+    upload.request(&line, &[("content-length", "100"), ("expect", "100-continue")])?;
     assert_eq!(upload.head()?.status, 100);
     let stopped = server.stop()?;
     assert!(stopped.log.contains("cut=1"), "{}", stopped.log);
@@ -234,12 +238,13 @@ fn one_session_in_two_processes_at_once_is_never_mixed() -> Result<()> {
 fn abandoned_uploads_expire() -> Result<()> {
     let server = Registry::start(
         Server::builder()
-            .config("version: 0.1\nstorage: {maintenance: {uploadpurging: {enabled: true, age: 1s, interval: 1s}}}\n"),
+            .config("version: 0.1\nstorage: {maintenance: {uploadpurging: {enabled: true, age: 10s, interval: 1s}}}\n"),
     )?;
     let client = server.client();
     let mut locations = vec![begin(&client, "a")?];
     for size in [1000, 3 << 20] {
-        let taken = client.send("PATCH", &begin(&client, "a")?, &[], &random(10, size))?;
+        let content = random(10, size);
+        let taken = client.send("PATCH", &begin(&client, "a")?, &[], &content)?;
         locations.push(taken.header("location").to_owned());
     }
     for location in &locations {

@@ -25,7 +25,7 @@ const ROUNDS: usize = 8;
 const ROUNDS_PER_FOLDER: usize = 20;
 const CLIENTS: usize = 4;
 const LIFE_MS_MAX: usize = 700;
-const PURGE_MAX: Duration = Duration::from_secs(20);
+const PURGE_MAX: Duration = Duration::from_secs(90);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

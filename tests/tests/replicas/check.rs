@@ -20,7 +20,7 @@ fn wrong(fault: crate::cluster::Fault) -> anyhow::Error {
     }
 }
 
-/// Until then whoever has deleted a tag has removed what a push of another replica has left of it.
+/// Until then whoever has deleted a tag, and was not killed, has removed what a push of another replica has left of it.
 const REMAINS: Duration = Duration::from_secs(15);
 
 /// Every replica serves what was acknowledged, and the same.
@@ -31,6 +31,10 @@ pub(crate) fn served(cluster: &Cluster<'_>, known: &Known, has_locks: bool) -> R
         let found = loop {
             match tags_of(&replica, known) {
                 Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
+                Err(_) if !has_locks => {
+                    clear_remains(&replica, known)?;
+                    break tags_of(&replica, known)?;
+                }
                 other => break other?,
             }
         };
@@ -40,6 +44,30 @@ pub(crate) fn served(cluster: &Cluster<'_>, known: &Known, has_locks: bool) -> R
         manifests(&replica, known)?;
     }
     tags.context("no replica")
+}
+
+/// What is left of deleted tags by whoever was killed goes with one more deletion.
+fn clear_remains(replica: &Replica, known: &Known) -> Result<()> {
+    for repo in REPOS {
+        let begun = known.now();
+        let listed = listed(replica, repo)?;
+        let ended = Some(known.now());
+        for tag in &listed {
+            let path = format!("/v2/{repo}/manifests/{tag}");
+            if replica.send("HEAD", &path, &[], &[]).map_err(wrong)?.status == 404 {
+                known.saw(repo, tag, Op::Listed(true), begun, ended);
+                let answer = replica.send("DELETE", &path, &[], &[]).map_err(wrong)?;
+                ensure!(answer.status == 404, "DELETE {repo}:{tag}: {} {}", answer.status, answer.text());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listed(replica: &Replica, repo: &str) -> Result<BTreeSet<String>> {
+    let answer = replica.send("GET", &format!("/v2/{repo}/tags/list"), &[], &[]).map_err(wrong)?;
+    let tags = answer.json()["tags"].as_array().cloned().unwrap_or_default();
+    Ok(tags.iter().filter_map(|tag| tag.as_str().map(str::to_owned)).collect())
 }
 
 fn tags_of(replica: &Replica, known: &Known) -> Result<Tags> {
@@ -58,13 +86,7 @@ fn tags_of(replica: &Replica, known: &Known) -> Result<Tags> {
             known.saw(repo, tag, Op::Read(seen.clone().map(Into::into)), begun, ended);
             tags.insert((repo.to_owned(), tag.to_owned()), seen);
         }
-        let answer = replica.send("GET", &format!("/v2/{repo}/tags/list"), &[], &[]).map_err(wrong)?;
-        let listed: BTreeSet<String> = answer.json()["tags"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|tag| tag.as_str().map(str::to_owned))
-            .collect();
+        let listed = listed(replica, repo)?;
         let there = tags.iter().filter(|((of, _), seen)| of == repo && seen.is_some());
         let there: BTreeSet<String> = there.map(|((_, tag), _)| tag.clone()).collect();
         ensure!(listed == there, "{repo}: {listed:?} are listed, {there:?} are there");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::random::Random;
 
 pub(crate) const REPLICAS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// versitygw keeps objects as files: one that removes the last object of a folder refuses who writes into it just now. The
 /// registry cannot know better than to say 503.

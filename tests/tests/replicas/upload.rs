@@ -132,7 +132,7 @@ pub(crate) fn path(location: &str) -> &str {
 }
 
 /// The upload that an address is of.
-fn session(location: &str) -> String {
+pub(crate) fn session(location: &str) -> String {
     let path = location.split('?').next().unwrap_or_default();
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }

@@ -178,7 +178,7 @@ async fn answers_that_nobody_takes_give_their_places_back() {
     tokio::spawn(connection);
     let mut held = Vec::new();
     for _ in 0..4 {
-        let request = http::Request::get(format!("http://x{TAGS}?timeout=3s")).header("authorization", "Bearer alice");
+        let request = http::Request::get(format!("http://x{TAGS}?timeout=20s")).header("authorization", "Bearer alice");
         let asked = client.send_request(request.body(Empty::<bytes::Bytes>::new()).unwrap());
         held.push(asked.await.unwrap());
     }

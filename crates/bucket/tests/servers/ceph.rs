@@ -15,7 +15,7 @@ const PROGRAMS: [&str; 6] = ["radosgw", "radosgw-admin", "ceph", "ceph-mon", "ce
 const STORE: &str = "5f1c4f6e-2f0a-4c39-9a52-4c63d2a1b001";
 const CLUSTER: &str = "5f1c4f6e-2f0a-4c39-9a52-4c63d2a1b000";
 const PASSWORD: &str = "a-password-of-16-and-more";
-const START_MAX: Duration = Duration::from_secs(120);
+const START_MAX: Duration = Duration::from_secs(180);
 
 /// A running cluster. It ends when dropped.
 pub(crate) struct Ceph {

@@ -3,7 +3,11 @@
 use bucket::BucketDriver;
 use futures_util::StreamExt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use storage::{Batch, BufferPool, Driver, ObjectBody, Writer};
+
+/// A bucket that has answered this lately is there.
+const SERVED_LATELY: Duration = Duration::from_secs(3);
 
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| u8::try_from((index + index / 65_536) * 31 % 251).unwrap()).collect()
@@ -58,6 +62,14 @@ pub(crate) fn requests_since(driver: &BucketDriver) -> impl FnMut() -> u64 + use
         let before = std::mem::replace(&mut last, requests.total());
         last - before
     }
+}
+
+/// So many requests find that something is missing. One more looks at the bucket itself if its last answer before, which came
+/// after `served`, is old: this machine is slow.
+#[track_caller]
+pub(crate) fn missed_with(asked: u64, expected: u64, served: Instant) {
+    let looked = served.elapsed() > SERVED_LATELY && asked == expected + 1;
+    assert!(looked || asked == expected, "{asked} requests instead of {expected}");
 }
 
 /// What a driver that has written `a/c` asks to keep it, and another one. `in_vain`: to look for what is gone, and create it.

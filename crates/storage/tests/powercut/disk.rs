@@ -170,10 +170,7 @@ pub(crate) fn put_in_order(base: &Snapshot, log: &mut Log) {
                 _ => false,
             }
         };
-        let found = log.events[at + 1..]
-            .iter()
-            .take(500)
-            .position(|later| needed(&later) && names.clone().step(later).is_some());
+        let found = log.events[at + 1..].iter().position(|later| needed(&later) && names.clone().step(later).is_some());
         let found = found.unwrap_or_else(|| panic!("event {at} is impossible: {}", describe(&log.events[at])));
         log.pull(at + 1 + found, at);
     }

@@ -1,10 +1,16 @@
 //! The log of a run: what was done to the disk, and when the driver promised what.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use storage::fs::{DiskEvent, Observer};
 use storage::{Batch, Op};
+
+/// How long a checkpoint waits for changes that come meanwhile, as they do at once but on a busy machine.
+const PROMISES_WAIT: Duration = Duration::from_secs(20);
+/// Longer than it waits for changes twice.
+const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
 
 /// Content of a key, or nothing there.
 pub(crate) type Value = Option<Vec<u8>>;
@@ -51,6 +57,8 @@ pub(crate) struct Recorder {
     log: Mutex<Log>,
     /// A sync takes this long, so that others come between.
     sync_time: Duration,
+    /// One change follows the other.
+    steady: AtomicBool,
     /// The process dies at this event.
     die_at: Option<usize>,
 }
@@ -105,15 +113,30 @@ impl Recorder {
         }
     }
 
-    /// Waits until the log is free of records, as after a moment without changes.
-    pub(crate) fn wait_for_checkpoint(&self) {
-        let begin = self.log().events.len();
-        let deadline = Instant::now() + Duration::from_secs(20);
+    /// While changes are steady, each checkpoint lasts until one of them is in the other segment.
+    pub(crate) fn set_steady(&self, steady: bool) {
+        self.steady.store(steady, Ordering::SeqCst);
+    }
+
+    fn wait_for_promises(&self) {
+        // The first one may be in the segment that is emptied.
+        let wanted = self.log().promises().len() + 2;
+        let deadline = Instant::now() + PROMISES_WAIT;
+        while self.steady.load(Ordering::SeqCst) && self.log().promises().len() < wanted && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for a checkpoint that began after so many events, and until the log is free of the records before it, as after a
+    /// moment without changes.
+    pub(crate) fn wait_for_checkpoint(&self, begin: usize) {
+        let deadline = Instant::now() + CHECKPOINT_MAX;
         loop {
             let released = {
                 let log = self.log();
                 let news = &log.events[begin..];
-                let synced = news.iter().position(|event| matches!(event, DiskEvent::SyncAll { .. }));
+                let is_later = |event: &DiskEvent| matches!(event, DiskEvent::SyncAll { before } if *before > begin);
+                let synced = news.iter().position(is_later);
                 synced.is_some_and(|at| {
                     news[at..].iter().any(|event| matches!(event, DiskEvent::SyncFile { path, .. } if is_journal(path)))
                 })
@@ -138,6 +161,9 @@ impl Observer for Recorder {
             // A checkpoint syncs much; meanwhile the other segment gets records.
             let is_checkpoint = std::thread::current().name() == Some("checkpoint");
             std::thread::sleep(self.sync_time * if is_checkpoint { 50 } else { 1 });
+            if is_checkpoint {
+                self.wait_for_promises();
+            }
         }
         position
     }

@@ -72,17 +72,22 @@ pub(crate) async fn registry(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
     }
 }
 
+/// Until it is safe without the log.
+async fn apply_to_end(driver: &FsDriver, recorder: &Recorder, batch: Batch) {
+    let begin = recorder.log().events.len();
+    apply(driver, recorder, batch).await;
+    recorder.wait_for_checkpoint(begin);
+}
+
 /// One after the other, each on a disk where all before is safe, so that few changes are volatile.
 pub(crate) async fn sequence(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
-    apply(&driver, &recorder, Batch::new().put("s/a", "1").keep("s/k", content("kept", 700))).await;
-    recorder.wait_for_checkpoint();
+    apply_to_end(&driver, &recorder, Batch::new().put("s/a", "1").keep("s/k", content("kept", 700))).await;
     for batch in [
         Batch::new().put("s/a", "2"),
         Batch::new().put("s/b/c", "3").delete("s/a"),
         Batch::new().delete_tree("s/b").put("s/a", content("four", 1500)),
     ] {
-        apply(&driver, &recorder, batch.lock("s")).await;
-        recorder.wait_for_checkpoint();
+        apply_to_end(&driver, &recorder, batch.lock("s")).await;
     }
 }
 
@@ -111,8 +116,9 @@ pub(crate) async fn exchanges(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
             task.await.unwrap();
         }
         // Changes go on while the log is exchanged and emptied.
-        let (other, watcher) = (Arc::clone(&driver), Arc::clone(&recorder));
-        let waiting = tokio::task::spawn_blocking(move || watcher.wait_for_checkpoint());
+        recorder.set_steady(true);
+        let (other, watcher, begin) = (Arc::clone(&driver), Arc::clone(&recorder), recorder.log().events.len());
+        let waiting = tokio::task::spawn_blocking(move || watcher.wait_for_checkpoint(begin));
         let mut step = 0;
         while !waiting.is_finished() {
             tokio::time::sleep(std::time::Duration::from_millis(15)).await;
@@ -123,6 +129,7 @@ pub(crate) async fn exchanges(driver: Arc<FsDriver>, recorder: Arc<Recorder>) {
             apply(&other, &recorder, batch.lock("shared")).await;
             step += 1;
         }
+        recorder.set_steady(false);
         waiting.await.unwrap();
         for task in 0..3 {
             let gone = format!("docker/repositories/r{task}/tags/0");
@@ -205,7 +212,7 @@ async fn join(root: &std::path::Path, recorder: &Arc<Recorder>) -> Arc<FsDriver>
 /// Puts, until the process has a log of its own again.
 async fn put_until_logged(driver: &FsDriver, recorder: &Recorder) {
     let begin = recorder.log().events.len();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let is_new_log = |event: &DiskEvent| matches!(event, DiskEvent::MakeDir { path } if is_journal(path));
     for step in 0.. {
         apply(driver, recorder, Batch::new().put("turn/a", format!("alone {step}"))).await;

@@ -194,7 +194,7 @@ impl Old {
         command.env("OTEL_TRACES_EXPORTER", "none").envs(environment.iter().copied());
         let client = Client::new(&format!("http://{address}"));
         let mut old = Self { child: command.spawn()?, client, _dir: dir };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(180);
         while TcpStream::connect(address).is_err() {
             let said = || std::fs::read_to_string(&log).unwrap_or_default();
             ensure!(old.child.try_wait()?.is_none(), "it has ended: {}", said());

@@ -18,7 +18,7 @@ pub(crate) const STRANGER: &str = "test:stranger";
 
 const PROGRAMS: [&str; 5] =
     ["memcached", "swift-account-server", "swift-container-server", "swift-object-server", "swift-proxy-server"];
-const START_MAX: Duration = Duration::from_secs(120);
+const START_MAX: Duration = Duration::from_secs(180);
 /// How long the servers wait for each other. After the usual times what was written is in no list until an updater comes by,
 /// and there is none.
 const WAITS: &str = "conn_timeout = 30\nnode_timeout = 120\ncontainer_update_timeout = 120\n";
