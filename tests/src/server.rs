@@ -225,6 +225,33 @@ impl Server {
         Ok(())
     }
 
+    /// Writes the configuration anew and sends SIGHUP; returns when the server has taken it or refused it.
+    ///
+    /// # Errors
+    /// The file cannot be written, or the server does not read it.
+    pub fn reload(&self, config: &str) -> Result<()> {
+        const ENDS: [&str; 2] = ["configuration read again", "the new configuration is not usable"];
+        let readings = || {
+            let log = self.log();
+            ENDS.iter().map(|end| log.matches(end).count()).sum::<usize>()
+        };
+        let config = config.replace("{dir}", &self.dir().to_string_lossy());
+        // In one step: the server looks at the file by itself as well.
+        std::fs::write(self.dir().join("config.new"), config)?;
+        std::fs::rename(self.dir().join("config.new"), self.dir().join("config.yml"))?;
+        // So a reading may have begun before that, but not a second one after it has ended.
+        let before = readings();
+        let until = Instant::now() + START_MAX;
+        for more in 1..=2 {
+            self.signal("HUP")?;
+            while readings() < before + more {
+                ensure!(Instant::now() < until, "the configuration is not read again:\n{}", self.log());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
+    }
+
     /// SIGKILL; the folder stays until the returned value is dropped.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ impl<'a> Site<'a> {
     /// Changes its configuration while it runs, until the returned value is dropped.
     pub fn with_config(&self, change: impl Fn(String) -> String) -> Result<Changed<'_>> {
         let changed = Changed { server: self.server.as_ref().context("it runs")?, config: self.config_of("homeport") };
-        changed.apply(&change(changed.config.clone()))?;
+        changed.server.reload(&change(changed.config.clone()))?;
         Ok(changed)
     }
 
@@ -187,19 +187,9 @@ pub struct Changed<'a> {
     config: String,
 }
 
-impl Changed<'_> {
-    fn apply(&self, config: &str) -> Result<()> {
-        let read = || self.server.log().matches("configuration read again").count();
-        let before = read();
-        std::fs::write(self.server.dir().join("config.yml"), config)?;
-        self.server.signal("HUP")?;
-        until("it has read the configuration", || Ok(read() > before)).map(drop)
-    }
-}
-
 impl Drop for Changed<'_> {
     fn drop(&mut self) {
-        drop(self.apply(&self.config));
+        drop(self.server.reload(&self.config));
     }
 }
 

@@ -71,26 +71,6 @@ impl Registry {
     pub(crate) fn user(&self, name: &str) -> Client {
         self.client().authorization(&basic(name, PASSWORD))
     }
-
-    /// Writes the configuration anew and sends SIGHUP; returns when the server has taken it or refused it.
-    pub(crate) fn reload(&self, config: &str) -> Result<()> {
-        const ENDS: [&str; 2] = ["configuration read again", "the new configuration is not usable"];
-        let readings = || {
-            let log = self.log();
-            ENDS.iter().map(|end| log.matches(end).count()).sum::<usize>()
-        };
-        let config = config.replace("{dir}", &self.dir().to_string_lossy());
-        // In one step: the server looks at the file by itself as well.
-        std::fs::write(self.dir().join("config.new"), config)?;
-        std::fs::rename(self.dir().join("config.new"), self.dir().join("config.yml"))?;
-        // So a reading may have begun before that, but not a second one after it has ended.
-        let before = readings();
-        for more in 1..=2 {
-            self.signal("HUP")?;
-            until("the configuration is read again", || readings() >= before + more)?;
-        }
-        Ok(())
-    }
 }
 
 /// What is left of a server that was stopped.
