@@ -38,9 +38,15 @@ pub struct Events {
     connection: Connection,
     component: &'static str,
     instance: String,
-    queue: mpsc::Sender<Report>,
-    waiting: Mutex<Option<mpsc::Receiver<Report>>>,
+    queue: mpsc::Sender<Dated>,
+    waiting: Mutex<Option<mpsc::Receiver<Dated>>>,
     dropped: AtomicU64,
+}
+
+/// A report, and when it was handed in, in seconds since 1970: it may wait while the API server is away.
+struct Dated {
+    report: Report,
+    seconds: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +90,8 @@ impl Events {
 
     /// Hands in a report. Never waits: if too many wait already, it is dropped.
     pub fn publish(&self, report: Report) {
-        if self.queue.try_send(report).is_err() {
+        let seconds = self.connection.clock().unix_seconds();
+        if self.queue.try_send(Dated { report, seconds }).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -101,8 +108,8 @@ impl Events {
         let Some(mut waiting) = waiting else { return };
         let told = Cache::new(REMEMBERED_MAX);
         let mut budget = Budget { calls: BURST, at: self.now() };
-        while let Some(report) = waiting.recv().await {
-            let number = report.number();
+        while let Some(dated) = waiting.recv().await {
+            let number = dated.report.number();
             let known = told.get(&number);
             let at = self.now();
             let count = match step(known, at) {
@@ -113,9 +120,9 @@ impl Events {
                 Step::Count(count) => Some(count),
                 Step::Make => None,
             };
-            match self.tell(&report, count, &mut budget).await {
+            match self.tell(&dated, count, &mut budget).await {
                 Ok(()) => told.insert(number, Told { count: count.unwrap_or(1), at }),
-                Err(error) => tracing::debug!(%error, reason = report.reason, "event cannot be sent"),
+                Err(error) => tracing::debug!(%error, reason = dated.report.reason, "event cannot be sent"),
             }
         }
     }
@@ -125,12 +132,12 @@ impl Events {
     }
 
     /// Makes the Event, or writes a count into it. Nobody hands the report in again because of a call that got no answer.
-    async fn tell(&self, report: &Report, count: Option<u32>, budget: &mut Budget) -> Result<(), ApiError> {
+    async fn tell(&self, dated: &Dated, count: Option<u32>, budget: &mut Budget) -> Result<(), ApiError> {
         let mut tries = 1;
         loop {
             let told = match count {
-                Some(count) => self.count(report, count, budget).await,
-                None => self.make(report, budget).await,
+                Some(count) => self.count(dated, count, budget).await,
+                None => self.make(dated, budget).await,
             };
             match told {
                 Err(error @ (ApiError::Unavailable { .. } | ApiError::Busy { .. })) if tries < TRIES_MAX => {
@@ -142,14 +149,14 @@ impl Events {
         }
     }
 
-    async fn make(&self, report: &Report, budget: &mut Budget) -> Result<(), ApiError> {
-        let namespace = report.namespace();
+    async fn make(&self, dated: &Dated, budget: &mut Budget) -> Result<(), ApiError> {
+        let namespace = dated.report.namespace();
         if !is_label(namespace) {
             return Err(ApiError::refused(400, "not a namespace"));
         }
         budget.spend(self).await;
         let path = format!("/api/v1/namespaces/{namespace}/events");
-        let event = self.event(report);
+        let event = self.event(dated);
         match self.connection.call::<IgnoredAny>(Call::Event, post(&path, &event)?).await {
             // Another replica, or this one before its last start, has told it.
             Err(error) if error.code() == Some(409) => Ok(()),
@@ -157,20 +164,22 @@ impl Events {
         }
     }
 
-    async fn count(&self, report: &Report, count: u32, budget: &mut Budget) -> Result<(), ApiError> {
+    async fn count(&self, dated: &Dated, count: u32, budget: &mut Budget) -> Result<(), ApiError> {
         budget.spend(self).await;
+        let report = &dated.report;
         let path = format!("/api/v1/namespaces/{}/events/{}", report.namespace(), report.name());
-        let change = json!({"count": count, "lastTimestamp": self.timestamp()});
+        let change = json!({"count": count, "lastTimestamp": dated.timestamp()});
         match self.connection.call::<IgnoredAny>(Call::Event, merge_patch(&path, &change)?).await {
             // Events live for an hour.
-            Err(error) if error.code() == Some(404) => self.make(report, budget).await,
+            Err(error) if error.code() == Some(404) => self.make(dated, budget).await,
             other => other.map(|_| ()),
         }
     }
 
-    fn event(&self, report: &Report) -> serde_json::Value {
+    fn event(&self, dated: &Dated) -> serde_json::Value {
+        let report = &dated.report;
         let Regarding { api_version, kind, namespace, name, uid, resource_version } = &report.regarding;
-        let now = self.timestamp();
+        let time = dated.timestamp();
         json!({
             "apiVersion": "v1",
             "kind": "Event",
@@ -193,14 +202,15 @@ impl Events {
             "reportingComponent": self.component,
             "reportingInstance": self.instance,
             "count": 1,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
+            "firstTimestamp": time,
+            "lastTimestamp": time,
         })
     }
+}
 
+impl Dated {
     fn timestamp(&self) -> Option<String> {
-        let now = jiff::Timestamp::from_second(self.connection.clock().unix_seconds()).ok()?;
-        Some(now.to_string())
+        jiff::Timestamp::from_second(self.seconds).ok().map(|time| time.to_string())
     }
 }
 
@@ -234,6 +244,35 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_report_is_sent_again_when_nobody_answers_and_with_its_own_time() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let bodies = Arc::clone(&said);
+        let server = Server::start(move |_, body| {
+            let mut bodies = bodies.lock().unwrap();
+            bodies.push(body.to_owned());
+            Some((if bodies.len() == 1 { 503 } else { 201 }, "{}".to_owned()))
+        })
+        .await;
+        let events = Events::new(&server.connection, "homeport", "test");
+        let regarding = Regarding {
+            api_version: "v1".to_owned(),
+            kind: "Secret".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: "pull".to_owned(),
+            uid: "1".to_owned(),
+            resource_version: None,
+        };
+        let message = "it waits".to_owned();
+        events.publish(Report { regarding, kind: EventKind::Warning, reason: "Waiting", message });
+        server.clock.advance(Duration::from_secs(3600));
+        tokio::spawn(Arc::clone(&events).run());
+        server.until("the second try", |asked| asked.len() == 2).await;
+        let said = said.lock().unwrap();
+        assert!(said[0] == said[1] && said[1].contains(r#""firstTimestamp":"1970-01-01T00:00:00Z""#), "{said:?}");
+    }
 
     #[test]
     fn a_repetition_is_counted_and_told_later() {

@@ -36,7 +36,7 @@ pub struct ApiReach {
     away_since: AtomicU64,
     feeds: RwLock<Vec<Arc<Feed>>>,
     suspicion: Notify,
-    /// Counts how often it answered after it had not.
+    /// Counts how often it came back after it was away.
     returns: watch::Sender<u64>,
 }
 
@@ -92,10 +92,9 @@ impl ApiReach {
     pub(crate) fn answered(&self) {
         let mut probes = self.probes();
         probes.answered_at = self.clock.elapsed();
-        if probes.failing_since.take().is_some() {
-            self.returns.send_modify(|count| *count += 1);
-        }
+        probes.failing_since = None;
         if self.away_since.swap(NEVER, Ordering::Relaxed) != NEVER {
+            self.returns.send_modify(|count| *count += 1);
             tracing::info!("API server answers again");
         }
     }
@@ -117,7 +116,7 @@ impl ApiReach {
         self.suspicion.notify_one();
     }
 
-    /// Changes when the API server answers after it did not: nobody need wait any longer for it.
+    /// Changes when the API server is back after it was away: nobody need wait any longer for it.
     pub(crate) fn returns(&self) -> watch::Receiver<u64> {
         self.returns.subscribe()
     }
@@ -266,16 +265,18 @@ mod tests {
 
     #[test]
     fn a_return_is_told_once() {
-        let (_, reach) = world();
+        let (clock, reach) = world();
         let returns = reach.returns();
-        let answer = |failed: bool| {
-            if failed {
+        let answer = |failures: u32| {
+            for _ in 0..failures {
                 reach.failed("refused");
+                clock.advance(SECOND);
             }
             reach.answered();
             *returns.borrow()
         };
-        assert_eq!([false, true, false, true].map(answer), [0, 1, 1, 2]);
+        // One failure is an accident, or a server that is asked too much.
+        assert_eq!([0, 1, 1, 2, 0, 3].map(answer), [0, 0, 0, 1, 1, 2]);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::manifest::StoredManifest;
 use crate::referrers::ReferrerList;
 use crate::{Error, Namespace, layout};
 
-/// A deletion by this process is seen at once; one by another process within this time.
+/// A deletion by this process is seen at once; one by another process within this time. What was stored so short a time
+/// ago is there.
 pub(crate) const GRANT_LIFE: Duration = Duration::from_secs(5);
 /// Content that a repository has is not removed: that it is there need not be looked up again so soon.
 const SEEN_LIFE: Duration = Duration::from_secs(5 * 60);

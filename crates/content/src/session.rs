@@ -281,6 +281,20 @@ impl Store {
         }
     }
 
+    /// Makes sure that the record is still as it was `seen`. Who waits for a file until another process is done with it may
+    /// have an old one: what that process has written does not belong to the hash of what was there before. On a service
+    /// nobody waits, and other bytes have another name.
+    pub(crate) async fn check_session(&self, repo: RepoName<'_>, id: SessionId, seen: &[u8]) -> Result<()> {
+        if self.driver.is_remote() {
+            return Ok(());
+        }
+        match self.session(repo, id, None).await? {
+            State::Record(now) if now.encode() == seen => Ok(()),
+            State::Record(now) => Err(Error::OutOfOrder { offset: now.offset }),
+            State::Empty | State::Whole(_) => Err(Error::UploadUnknown),
+        }
+    }
+
     /// Where a session without a record stands.
     pub(crate) fn state_by(&self, ticket: Option<&Ticket>) -> Result<State> {
         match ticket.filter(|ticket| !is_expired(ticket.started, self.settings.upload_expiry)) {

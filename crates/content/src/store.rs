@@ -178,7 +178,8 @@ impl Store {
         granted(kind, &key, self.driver.get(&key, layout::LINK_MAX).await)
     }
 
-    /// True when storage itself says now that the repository has the content.
+    /// True when storage itself says now that the repository has a link to the content, and, now or lately, that the content
+    /// is there.
     ///
     /// # Errors
     /// [`Error::Storage`].
@@ -194,7 +195,7 @@ impl Store {
             (self.driver.get(&key, layout::LINK_MAX).await, None)
         };
         let found = match granted(kind, &key, text) {
-            // A link is made to content that is there, and content with a link is not removed.
+            // A link is made to content that is there, and as long as a repository has one, nobody should remove that.
             Ok(canonical) if made.is_some_and(|made| self.caches.was_seen(&canonical, made)) => return Ok(true),
             Ok(canonical) => self.blob_size_at_the_truth(&canonical).await.map(drop),
             Err(error) => Err(error),

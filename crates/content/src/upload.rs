@@ -209,16 +209,19 @@ impl Upload {
     }
 
     async fn take_up(&mut self, record: Record) -> Result<()> {
-        (self.started, self.owner) = (record.started, record.owner);
+        (self.started, self.owner) = (record.started, record.owner.clone());
         (self.offset, self.before) = (record.offset, record.offset);
         self.algorithm = record.hashes.algorithm();
-        self.body = match record.place {
+        self.body = match &record.place {
             Place::Driver(handle) => {
-                let resumed = self.store.driver.resume(&handle, record.offset).await;
+                let seen = record.encode();
+                let resumed = self.store.driver.resume(handle, record.offset).await;
                 let writer = resumed.map_err(|error| match error.kind {
                     storage::ErrorKind::Conflict => Error::OutOfOrder { offset: record.offset },
                     _ => Error::or(error, Error::UploadUnknown),
                 })?;
+                let repo = RepoName::parse(&self.repository).map_err(|_| Error::UploadUnknown)?;
+                self.store.check_session(repo, self.id, &seen).await?;
                 Body::Stream(Box::new(Stream { writer, buffer: None, hashes: Hashing::Here(Box::new(record.hashes)) }))
             }
             Place::Inline(bytes) => {

@@ -108,7 +108,7 @@ impl Record {
         self.received = bytes;
     }
 
-    /// The request's place among others, until its line is written.
+    /// The place among others of a request that went well, until its line is written.
     pub(crate) fn keep(&mut self, permit: Option<Permit>) {
         self.permit = permit;
     }

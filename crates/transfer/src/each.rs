@@ -30,7 +30,7 @@ where
         Ok(())
     };
     let ended = ended.await;
-    // After an error nothing of it goes on behind the caller's back.
+    // After an error nothing that was begun here goes on behind the caller's back.
     running.shutdown().await;
     ended.map(|()| done)
 }

@@ -12,6 +12,8 @@ use crate::support::{
     until_true, user,
 };
 
+/// What is promised for a right that is given or taken. A busy machine may keep it now and then only.
+const EFFECT_MAX: Duration = Duration::from_secs(1);
 /// What the watch does not tell is seen when it is begun anew, after half a minute.
 const TOLD_MAX: Duration = Duration::from_secs(20);
 
@@ -40,7 +42,7 @@ async fn a_right_takes_effect_and_ends_as_soon_as_the_watch_tells() {
     let pulls = |path: &str| granted(&rbac, "bob", Verb::Get, Resource::RepositoryAccesses, &shop, path);
     create(&client, &rbac_path(&shop, "roles"), &role("puller", &["get"], &["app/**"])).await;
     let lists = || connection.counters().get(Call::List, Outcome::Ok);
-    let (before, mut slowest) = (lists(), Duration::ZERO);
+    let (before, mut fastest, mut slowest) = (lists(), Duration::MAX, Duration::ZERO);
     for _ in 0..10 {
         create(&client, &rbac_path(&shop, "rolebindings"), &binding("bob", "Role", "puller", "bob")).await;
         let given = until_true("right", || pulls("App/web")).await;
@@ -48,10 +50,11 @@ async fn a_right_takes_effect_and_ends_as_soon_as_the_watch_tells() {
         delete(&client, &format!("{}/bob", rbac_path(&shop, "rolebindings"))).await;
         let taken = until_true("end of the right", || !pulls("app/web")).await;
         eprintln!("a right: given {given:?} after the answer, taken {taken:?} after the answer");
+        fastest = fastest.min(given.max(taken));
         slowest = slowest.max(given).max(taken);
     }
     assert_eq!(lists(), before, "the watch tells it, not another list");
-    assert!(slowest < TOLD_MAX, "{slowest:?}");
+    assert!(fastest < EFFECT_MAX && slowest < TOLD_MAX, "{fastest:?} {slowest:?}");
     delete(&client, &namespace_path(&shop)).await;
 }
 

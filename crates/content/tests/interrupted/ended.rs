@@ -1,10 +1,10 @@
-//! One replica ends an upload while another one takes its bytes. Two drivers of one process are as strange to each other as
-//! two processes.
+//! Two replicas with one upload at the same time. Two drivers of one process are as strange to each other as two processes.
 
 use crate::world::{bytes, repo};
 use content::{Error, Settings, Store};
 use oci::{Algorithm, Digest};
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Driver;
 use storage::fs::{FsDriver, FsOptions};
 
@@ -28,6 +28,39 @@ async fn who_brings_the_end_of_an_upload_that_is_gone_is_told_so() {
     let again = first.upload_open(repo(), ticket.id, Some(&ticket), None).await.err();
     assert!(matches!(again, Some(Error::UploadUnknown)), "{again:?}");
     assert!(matches!(first.blob_open(repo(), digest).await, Err(Error::BlobUnknown)));
+    for driver in drivers {
+        driver.close().await.unwrap();
+    }
+}
+
+/// Whose turn comes late has read what is not true any more.
+#[tokio::test]
+async fn who_waits_for_an_upload_takes_nothing_of_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = || Arc::new(FsDriver::open(FsOptions::new(folder.path())).unwrap());
+    let drivers = [process(), process()];
+    let [first, second] = drivers.clone().map(|driver| Store::new(driver, Settings::default()));
+    let content = bytes(5, 900 * 1024);
+    let (one, two) = (300 * 1024, 600 * 1024);
+    let begun = first.upload_begin(repo(), Algorithm::Sha256, None);
+    let mut upload = first.upload_open(repo(), begun.id, Some(&begun), None).await.unwrap();
+    upload.write(&content[..one]).await.unwrap();
+    let ticket = upload.suspend().await.unwrap();
+    let mut upload = first.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
+    upload.write(&content[one..two]).await.unwrap();
+    let goes_on = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        upload.suspend().await.unwrap()
+    };
+    let waits = second.upload_open(repo(), ticket.id, Some(&ticket), None);
+    let (late, ticket) = tokio::join!(waits, goes_on);
+    let late = late.map(|_| "it goes on").unwrap_err();
+    assert!(matches!(late, Error::OutOfOrder { offset } if offset == two as u64), "{late:?}");
+    let mut upload = second.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
+    upload.write(&content[two..]).await.unwrap();
+    let digest = Digest::sha256(&content);
+    upload.commit(repo(), digest).await.unwrap();
+    assert_eq!(first.blob_small(repo(), digest, content.len()).await.unwrap(), content);
     for driver in drivers {
         driver.close().await.unwrap();
     }

@@ -13,7 +13,7 @@ use super::decide::Registration;
 use super::{Settings, objects};
 use crate::api;
 
-/// Pods have half a minute to end.
+/// The operator's pod has half a minute to end.
 const TIME_MAX: Duration = Duration::from_secs(25);
 /// Somebody may change the APIService meanwhile, and the API server may be busy.
 const ATTEMPTS: u32 = 5;

@@ -92,7 +92,7 @@ impl FsWriter {
         let wrap = |error| Error::io("resume", handle, error);
         let buffered = shared.disk.open_writable(handle, OFlags::empty()).map_err(wrap)?;
         let writer = Self::new(shared, handle.to_owned(), buffered, offset, true)?;
-        // While we waited for the lock it may have been committed; then it is somebody's object.
+        // Before it was locked it may have been committed; then it is somebody's object.
         let (held, named) = (rustix::fs::fstat(&writer.files.buffered), shared.disk.stat(handle));
         let (held, named) = (held.map_err(|e| wrap(e.into()))?, named.map_err(|e| wrap(e.into()))?);
         if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino) {
@@ -107,9 +107,7 @@ impl FsWriter {
                 "the file is shorter than what was received",
             ));
         }
-        if len > offset {
-            shared.disk.truncate(&writer.files.buffered, handle, offset).map_err(wrap)?;
-        }
+        // What is there beyond the offset goes when more is written: whoever only looks takes nothing away.
         Ok(writer)
     }
 
