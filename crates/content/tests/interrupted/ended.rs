@@ -8,12 +8,17 @@ use std::time::Duration;
 use storage::Driver;
 use storage::fs::{FsDriver, FsOptions};
 
+fn processes(folder: &tempfile::TempDir) -> ([Arc<FsDriver>; 2], [Arc<Store>; 2]) {
+    let process = || Arc::new(FsDriver::open(FsOptions::new(folder.path())).unwrap());
+    let drivers = [process(), process()];
+    let stores = drivers.clone().map(|driver| Store::new(driver, Settings::default()));
+    (drivers, stores)
+}
+
 #[tokio::test]
 async fn who_brings_the_end_of_an_upload_that_is_gone_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
-    let process = || Arc::new(FsDriver::open(FsOptions::new(folder.path())).unwrap());
-    let drivers = [process(), process()];
-    let [first, second] = drivers.clone().map(|driver| Store::new(driver, Settings::default()));
+    let (drivers, [first, second]) = processes(&folder);
     let content = bytes(5, 600 * 1024);
     let begun = first.upload_begin(repo(), Algorithm::Sha256, None);
     let mut upload = first.upload_open(repo(), begun.id, Some(&begun), None).await.unwrap();
@@ -37,9 +42,7 @@ async fn who_brings_the_end_of_an_upload_that_is_gone_is_told_so() {
 #[tokio::test]
 async fn who_waits_for_an_upload_takes_nothing_of_it_back() {
     let folder = tempfile::tempdir().unwrap();
-    let process = || Arc::new(FsDriver::open(FsOptions::new(folder.path())).unwrap());
-    let drivers = [process(), process()];
-    let [first, second] = drivers.clone().map(|driver| Store::new(driver, Settings::default()));
+    let (drivers, [first, second]) = processes(&folder);
     let content = bytes(5, 900 * 1024);
     let (one, two) = (300 * 1024, 600 * 1024);
     let begun = first.upload_begin(repo(), Algorithm::Sha256, None);
