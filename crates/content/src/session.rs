@@ -154,6 +154,11 @@ impl Record {
         out
     }
 
+    /// Another record has another one.
+    pub(crate) fn identity(&self) -> Digest {
+        Digest::sha256(&self.encode())
+    }
+
     pub(crate) fn decode(bytes: &Bytes) -> Option<Self> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let head: Head = serde_json::from_slice(&bytes[..end]).ok()?;
@@ -261,37 +266,36 @@ impl Store {
         if self.sessions.is_finished(id) {
             return Err(Error::UploadUnknown);
         }
-        let record = match self.driver.get(&layout::session(id.0), INLINE_MAX).await {
-            Ok(bytes) => Some(Record::decode(&bytes).ok_or_else(|| {
-                tracing::warn!(session = %id, "damaged upload session, treated as ended");
-                Error::UploadUnknown
-            })?),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error.into()),
-        };
-        match record {
-            Some(record) if record.cancelled || record.repository != repo.as_str() => Err(Error::UploadUnknown),
-            Some(record) if is_expired(record.started, self.settings.upload_expiry) => Err(Error::UploadUnknown),
-            Some(record) => Ok(State::Record(Box::new(record))),
-            None => {
-                let told = self.sessions.told(id);
-                let told = told.as_ref().filter(|told| told.stored.is_some() && told.repository == repo.as_str());
-                self.state_by(ticket.filter(|ticket| ticket.stored.is_some()).or(told).or(ticket))
-            }
+        if let Some(record) = self.session_record(repo, id).await? {
+            return Ok(State::Record(Box::new(record)));
         }
+        let told = self.sessions.told(id);
+        let told = told.as_ref().filter(|told| told.stored.is_some() && told.repository == repo.as_str());
+        self.state_by(ticket.filter(|ticket| ticket.stored.is_some()).or(told).or(ticket))
     }
 
-    /// Makes sure that the record is still as it was `seen`. Who waits for a file until another process is done with it may
-    /// have an old one: what that process has written does not belong to the hash of what was there before. On a service
-    /// nobody waits, and other bytes have another name.
-    pub(crate) async fn check_session(&self, repo: RepoName<'_>, id: SessionId, seen: &[u8]) -> Result<()> {
-        if self.driver.is_remote() {
-            return Ok(());
-        }
-        match self.session(repo, id, None).await? {
-            State::Record(now) if now.encode() == seen => Ok(()),
-            State::Record(now) => Err(Error::OutOfOrder { offset: now.offset }),
-            State::Empty | State::Whole(_) => Err(Error::UploadUnknown),
+    async fn session_record(&self, repo: RepoName<'_>, id: SessionId) -> Result<Option<Record>> {
+        let bytes = match self.driver.get(&layout::session(id.0), INLINE_MAX).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let record = Record::decode(&bytes).ok_or_else(|| {
+            tracing::warn!(session = %id, "damaged upload session, treated as ended");
+            Error::UploadUnknown
+        })?;
+        let is_over = record.cancelled || is_expired(record.started, self.settings.upload_expiry);
+        if is_over || record.repository != repo.as_str() { Err(Error::UploadUnknown) } else { Ok(Some(record)) }
+    }
+
+    /// Makes sure that the record is still the one that was `seen`, or that there is none. Another process may have gone on
+    /// with the session, and what that one has acknowledged stays.
+    pub(crate) async fn check_session(&self, repo: RepoName<'_>, id: SessionId, seen: Option<Digest>) -> Result<()> {
+        match (self.session_record(repo, id).await?, seen) {
+            (None, None) => Ok(()),
+            (Some(now), Some(seen)) if now.identity() == seen => Ok(()),
+            (Some(now), _) => Err(Error::OutOfOrder { offset: now.offset }),
+            (None, Some(_)) => Err(Error::UploadUnknown),
         }
     }
 

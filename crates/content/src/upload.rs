@@ -4,6 +4,7 @@
 //! driver in buffers of 1 MiB; each is hashed and written at the same time, on other threads than the one that receives.
 
 use crate::cache::GrantKind;
+use crate::changes::ToEnd;
 use crate::session::{Active, Hashes, INLINE_SESSION_MAX, Place, Record, State};
 use crate::{BlobInfo, Error, Result, SessionId, Store, Ticket, layout};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub struct Upload {
     pub(crate) algorithm: Algorithm,
     pub(crate) body: Body,
     pub(crate) recorded: Recorded,
+    /// Some bytes could not be taken: what was recorded before stays.
+    pub(crate) broken: bool,
     /// Where the blob goes, if that is known from the start.
     key: Option<String>,
     _active: Active,
@@ -35,8 +38,8 @@ pub struct Upload {
 /// What storage knows of a session that a request writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recorded {
-    /// A record.
-    Yes,
+    /// A record, with this identity.
+    Yes(Digest),
     /// Nothing.
     No,
     /// Nobody has looked: the ticket says all that matters, and what another process has recorded meanwhile shows when a
@@ -129,6 +132,7 @@ impl Store {
             algorithm,
             body: Body::empty(algorithm),
             recorded,
+            broken: false,
             // Only a sha256 is the name that content is stored by.
             key: digest.filter(|digest| digest.algorithm() == Algorithm::Sha256).map(layout::blob_data),
             _active: active,
@@ -157,7 +161,10 @@ impl Store {
         let says_all = |ticket: &&Ticket| self.driver.is_remote() && (ticket.offset == 0 || ticket.stored.is_some());
         let Some(ticket) = ticket.filter(says_all) else {
             let state = self.session(repo, id, ticket).await?;
-            let recorded = if matches!(state, State::Record(_)) { Recorded::Yes } else { Recorded::No };
+            let recorded = match &state {
+                State::Record(record) => Recorded::Yes(record.identity()),
+                State::Empty | State::Whole(_) => Recorded::No,
+            };
             return Ok((state, recorded));
         };
         if self.sessions.is_finished(id) {
@@ -189,7 +196,10 @@ impl Upload {
             self.read_back(&stored, Algorithm::Sha256).await?;
         }
         self.offset += bytes.len() as u64;
-        self.add(bytes).await
+        self.broken = true;
+        self.add(bytes).await?;
+        self.broken = false;
+        Ok(())
     }
 
     /// Takes bytes that are counted already.
@@ -214,14 +224,16 @@ impl Upload {
         self.algorithm = record.hashes.algorithm();
         self.body = match &record.place {
             Place::Driver(handle) => {
-                let seen = record.encode();
                 let resumed = self.store.driver.resume(handle, record.offset).await;
                 let writer = resumed.map_err(|error| match error.kind {
                     storage::ErrorKind::Conflict => Error::OutOfOrder { offset: record.offset },
                     _ => Error::or(error, Error::UploadUnknown),
                 })?;
-                let repo = RepoName::parse(&self.repository).map_err(|_| Error::UploadUnknown)?;
-                self.store.check_session(repo, self.id, &seen).await?;
+                // On files it may have waited until another process was done: what that one has written does not belong to
+                // the hash of what was there before. On a service other bytes have another name.
+                if !self.store.driver.is_remote() {
+                    self.check_record().await?;
+                }
                 Body::Stream(Box::new(Stream { writer, buffer: None, hashes: Hashing::Here(Box::new(record.hashes)) }))
             }
             Place::Inline(bytes) => {
@@ -229,6 +241,19 @@ impl Upload {
             }
         };
         Ok(())
+    }
+
+    /// What was recorded when this request began is what is recorded now.
+    fn check_record(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (store, repository, id) = (Arc::clone(&self.store), self.repository.clone(), self.id);
+        let seen = match self.recorded {
+            Recorded::Yes(seen) => Some(seen),
+            Recorded::No | Recorded::Unseen => None,
+        };
+        async move {
+            let repo = RepoName::parse(&repository).map_err(|_| Error::UploadUnknown)?;
+            store.check_session(repo, id, seen).await
+        }
     }
 
     async fn start_streaming(&mut self, more: Option<u64>) -> Result<()> {
@@ -251,9 +276,21 @@ impl Upload {
     /// # Errors
     /// [`Error::OutOfOrder`], [`Error::UploadUnknown`] when another process has gone on with the session;
     /// [`Error::Storage`].
-    pub async fn suspend(mut self) -> Result<Ticket> {
+    pub async fn suspend(self) -> Result<Ticket> {
+        // Until the record is there nobody else may write, also when nobody waits for it any more.
+        ToEnd::new(self.suspended()).await
+    }
+
+    pub(crate) async fn suspended(mut self) -> Result<Ticket> {
+        if self.broken {
+            let (key, what) = (layout::session(self.id.0), "an earlier part of this request could not be written");
+            return Err(storage::Error::new(storage::ErrorKind::Unavailable, "write", &key, what).into());
+        }
         if self.offset == 0 && self.recorded == Recorded::Unseen {
             return Ok(self.ticket(None));
+        }
+        if self.recorded != Recorded::Unseen {
+            self.check_record().await?;
         }
         let (hashes, place) = match &mut self.body {
             Body::Whole(stored) => {
@@ -326,7 +363,7 @@ impl Upload {
     /// [`Error::DigestMismatch`], [`Error::Storage`].
     pub async fn commit(mut self, repo: RepoName<'_>, digest: Digest) -> Result<BlobInfo> {
         let store = Arc::clone(&self.store);
-        let (id, recorded, size) = (self.id, self.recorded == Recorded::Yes, self.offset);
+        let (id, recorded, size) = (self.id, matches!(self.recorded, Recorded::Yes(_)), self.offset);
         let (batch, canonical) = match self.commit_content(digest).await {
             Ok(committed) => committed,
             Err(error) => {

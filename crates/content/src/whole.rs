@@ -7,6 +7,7 @@
 //! bytes are read back, and the session goes on as all others do.
 
 use crate::cache::GRANT_LIFE;
+use crate::changes::ToEnd;
 use crate::session::{self, Hashes};
 use crate::upload::{Body, Recorded};
 use crate::{Error, Result, Store, Ticket, Upload, layout};
@@ -24,10 +25,17 @@ impl Upload {
     ///
     /// # Errors
     /// As [`Upload::suspend`].
-    pub async fn suspend_whole(mut self) -> Result<Ticket> {
-        let is_first = self.before == 0 && self.recorded == Recorded::Unseen && self.algorithm == Algorithm::Sha256;
+    pub async fn suspend_whole(self) -> Result<Ticket> {
+        ToEnd::new(self.suspended_whole()).await
+    }
+
+    async fn suspended_whole(mut self) -> Result<Ticket> {
+        let is_first = !self.broken
+            && self.before == 0
+            && self.recorded == Recorded::Unseen
+            && self.algorithm == Algorithm::Sha256;
         if !is_first || !(1..=WHOLE_MAX).contains(&self.offset) {
-            return self.suspend().await;
+            return self.suspended().await;
         }
         let stored = match std::mem::replace(&mut self.body, Body::empty(Algorithm::Sha256)) {
             Body::Whole(stored) => stored,

@@ -180,6 +180,10 @@ impl Writer for FsWriter {
         Box::pin(async move {
             self.flush().await?;
             let (files, shared) = (Arc::clone(&self.files), Arc::clone(&self.shared));
+            let held = rustix::fs::fstat(&files.buffered).map_err(|error| Error::io("look at", &files.path, error))?;
+            if held.st_nlink == 0 {
+                return Err(Error::new(ErrorKind::NotFound, "suspend", &files.path, "the upload was ended meanwhile"));
+            }
             if !self.keep {
                 blocking(move || shared.disk.sync_dirs(parent(&files.path)))
                     .await
