@@ -172,9 +172,10 @@ async fn chunk(
     record.received(upload.offset());
     // Who sends a blob in pieces says which one this is.
     let in_pieces = call.request.header(header::CONTENT_RANGE).is_some();
-    let ticket = if received.is_err() || in_pieces { upload.suspend().await? } else { upload.suspend_whole().await? };
+    let ticket = if received.is_err() || in_pieces { upload.suspend().await } else { upload.suspend_whole().await };
+    // Why bytes could not be taken says more than that they are not recorded.
     received?;
-    Ok(progress(call, StatusCode::ACCEPTED, &ticket))
+    Ok(progress(call, StatusCode::ACCEPTED, &ticket?))
 }
 
 async fn finish(

@@ -1,6 +1,6 @@
 //! Storage that is full, read-only, gone or damaged.
 
-use crate::support::{BASE, EMPTY, Mount, Registry, begin, blob_path, open, refused, run, serve, until, with};
+use crate::support::{BASE, EMPTY, Mount, Raw, Registry, begin, blob_path, open, refused, run, serve, until, with};
 use anyhow::{Context, Result};
 use e2e::{Client, Image, Server, digest, random};
 use std::path::Path;
@@ -57,6 +57,17 @@ fn a_full_disk_refuses_and_keeps_all_that_was_acknowledged() -> Result<()> {
     assert_eq!(client.get("/livez")?.status, 200);
     // Sessions in chunks are refused too, and a restart finds everything again.
     let chunk = client.send("PATCH", &begin(&client, "a")?, &[], &random(99, 8 << 20))?;
+    assert_eq!(chunk.status, 507, "{}", chunk.text());
+    // Also those of which nobody knows beforehand how long they are, as Docker sends them.
+    let mut raw = Raw::connect(server.address())?;
+    raw.request(&format!("PATCH {}", begin(&client, "a")?), &[("transfer-encoding", "chunked")])?;
+    for chunk in random(98, 6 << 20).chunks(1 << 20) {
+        raw.send(format!("{:x}\r\n", chunk.len()))?;
+        raw.send(chunk)?;
+        raw.send("\r\n")?;
+    }
+    raw.send("0\r\n\r\n")?;
+    let chunk = raw.answer()?;
     assert_eq!(chunk.status, 507, "{}", chunk.text());
     drop(server.kill()?);
     let server = Registry::start(Server::builder().data(&data))?;

@@ -2,7 +2,7 @@
 
 use crate::drivers::Troubled;
 use crate::world::{bytes, open, repo};
-use content::{Error, Settings, Store, Ticket};
+use content::{Error, Settings, Store, Ticket, Upload};
 use oci::{Algorithm, Digest};
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,12 +18,15 @@ fn processes(folder: &tempfile::TempDir) -> ([Arc<FsDriver>; 2], [Arc<Store>; 2]
     (drivers, stores)
 }
 
-/// An upload whose first chunk is there.
-async fn begun(store: &Arc<Store>, content: &[u8]) -> Ticket {
+/// An upload whose first chunk is recorded, as its ticket says, and whose second one is being taken.
+async fn under_way(store: &Arc<Store>, first: &[u8], second: &[u8]) -> (Ticket, Upload) {
     let begun = store.upload_begin(repo(), Algorithm::Sha256, None);
     let mut upload = store.upload_open(repo(), begun.id, Some(&begun), None).await.unwrap();
-    upload.write(content).await.unwrap();
-    upload.suspend().await.unwrap()
+    upload.write(first).await.unwrap();
+    let ticket = upload.suspend().await.unwrap();
+    let mut upload = store.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
+    upload.write(second).await.unwrap();
+    (ticket, upload)
 }
 
 #[tokio::test]
@@ -31,9 +34,7 @@ async fn who_brings_the_end_of_an_upload_that_is_gone_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let (drivers, [first, second]) = processes(&folder);
     let content = bytes(5, 600 * 1024);
-    let ticket = begun(&first, &content[..300 * 1024]).await;
-    let mut upload = first.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
-    upload.write(&content[300 * 1024..]).await.unwrap();
+    let (ticket, upload) = under_way(&first, &content[..300 * 1024], &content[300 * 1024..]).await;
     second.upload_cancel(repo(), ticket.id, Some(&ticket)).await.unwrap();
     let digest = Digest::sha256(&content);
     let ended = upload.commit(repo(), digest).await;
@@ -53,9 +54,7 @@ async fn who_waits_for_an_upload_takes_nothing_of_it_back() {
     let (drivers, [first, second]) = processes(&folder);
     let content = bytes(5, 900 * 1024);
     let (one, two) = (300 * 1024, 600 * 1024);
-    let ticket = begun(&first, &content[..one]).await;
-    let mut upload = first.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
-    upload.write(&content[one..two]).await.unwrap();
+    let (ticket, upload) = under_way(&first, &content[..one], &content[one..two]).await;
     let goes_on = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         upload.suspend().await.unwrap()
@@ -80,9 +79,7 @@ async fn what_is_being_recorded_is_recorded_before_anybody_else_writes() {
     let folder = tempfile::tempdir().unwrap();
     let (drivers, [first, second]) = processes(&folder);
     let content = bytes(5, 600 * 1024);
-    let ticket = begun(&first, &content[..300 * 1024]).await;
-    let mut upload = first.upload_open(repo(), ticket.id, Some(&ticket), None).await.unwrap();
-    upload.write(&content[300 * 1024..]).await.unwrap();
+    let (ticket, upload) = under_way(&first, &content[..300 * 1024], &content[300 * 1024..]).await;
     let mut recording = Box::pin(upload.suspend());
     let begun = std::future::poll_fn(|cx| Poll::Ready(recording.as_mut().poll(cx).is_pending())).await;
     assert!(begun, "it waits for the disk");

@@ -22,7 +22,31 @@ use tokio::time::{Instant, sleep};
 const FOLDER: &str = "homeport/v1/locks/names";
 /// Names share files. So many that a large removal is in the way of few others.
 const FILES: u32 = 4096;
-const PAUSE_MAX: Duration = Duration::from_millis(32);
+/// Between two attempts, the first time and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
+
+/// Pauses between attempts to lock something, each twice as long as the one before.
+pub(super) struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    /// Attempts are made for so long.
+    pub(super) fn of(max: Duration) -> Self {
+        Self { until: Instant::now() + max, pause: PAUSES.0 }
+    }
+
+    /// Waits for the next attempt, and holds no thread meanwhile; `false`: this was the last one.
+    pub(super) async fn allows_another(&mut self) -> bool {
+        if Instant::now() >= self.until {
+            return false;
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        true
+    }
+}
 
 /// The names of a batch, until dropped.
 pub(super) struct Names(#[expect(dead_code, reason = "locked until closed")] Vec<File>);
@@ -38,8 +62,7 @@ pub(super) async fn lock_names(disk: &Arc<Disk>, batch: &Batch, wait_max: Durati
     let files: BTreeSet<u32> = batch.lock_names().iter().map(|name| crc32fast::hash(name.as_bytes()) % FILES).collect();
     let mut left: Vec<u32> = files.into_iter().rev().collect();
     let mut held = Vec::with_capacity(left.len());
-    let until = Instant::now() + wait_max;
-    let mut pause = Duration::from_millis(1);
+    let mut patience = Patience::of(wait_max);
     loop {
         let disk = Arc::clone(disk);
         let attempt = move || lock_some(&disk, &mut left, &mut held, operation).map(|()| (left, held));
@@ -47,15 +70,13 @@ pub(super) async fn lock_names(disk: &Arc<Disk>, batch: &Batch, wait_max: Durati
         if left.is_empty() {
             return Ok(Names(held));
         }
-        if Instant::now() >= until {
+        if !patience.allows_another().await {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "another change has been holding this name, or one that shares its lock, for long; try again, and if that does \
                  not help, look for a process or a machine with this folder that hangs, and end it",
             ));
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

@@ -279,8 +279,16 @@ impl Driver for FsDriver {
 
     fn resume<'a>(&'a self, handle: &'a str, offset: u64) -> Task<'a, Box<dyn Writer>> {
         Box::pin(async move {
-            let writer = writer::FsWriter::resume(&self.shared, handle, offset).await?;
-            Ok(Box::new(writer) as Box<dyn Writer>)
+            let mut patience = locks::Patience::of(writer::RESUME_WAIT);
+            loop {
+                let shared = Arc::clone(&self.shared);
+                let attempt = self.blocking(handle, move |_, handle| writer::FsWriter::resume(&shared, handle, offset));
+                let resumed = attempt.await;
+                let is_taken = matches!(&resumed, Err(error) if error.kind == ErrorKind::Conflict);
+                if !is_taken || !patience.allows_another().await {
+                    return resumed.map(|writer| Box::new(writer) as Box<dyn Writer>);
+                }
+            }
         })
     }
 

@@ -10,7 +10,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 
 /// Where unfinished objects are.
 pub(super) const UPLOADS: &str = "homeport/v1/uploads";
@@ -25,9 +24,7 @@ const BLOCK: u64 = 4096;
 const RESERVE_MAX: u64 = 1 << 30;
 
 /// A writer that was dropped holds its file until its last buffer is out, which a busy disk may take some time for.
-const RESUME_WAIT: Duration = Duration::from_secs(5);
-/// Between two looks whether it still does: from the first on twice as long each time.
-const RESUME_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
+pub(super) const RESUME_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct FsWriter {
     shared: Arc<Shared>,
@@ -71,23 +68,8 @@ impl FsWriter {
         Ok(writer)
     }
 
-    /// Goes on when whoever has the file is done with it, and holds no thread meanwhile.
-    pub(super) async fn resume(shared: &Arc<Shared>, handle: &str, offset: u64) -> Result<Self> {
-        let until = Instant::now() + RESUME_WAIT;
-        let (mut pause, longest) = RESUME_PAUSES;
-        loop {
-            let (shared, owned) = (Arc::clone(shared), handle.to_owned());
-            let attempt = tokio::task::spawn_blocking(move || Self::resume_now(&shared, &owned, offset));
-            match attempt.await.unwrap_or_else(|error| Err(Error::io("resume", handle, io::Error::other(error)))) {
-                Err(error) if error.kind == ErrorKind::Conflict && Instant::now() < until => {}
-                other => return other,
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(longest);
-        }
-    }
-
-    fn resume_now(shared: &Arc<Shared>, handle: &str, offset: u64) -> Result<Self> {
+    /// [`ErrorKind::Conflict`]: another writer has the file.
+    pub(super) fn resume(shared: &Arc<Shared>, handle: &str, offset: u64) -> Result<Self> {
         check_handle(handle)?;
         let wrap = |error| Error::io("resume", handle, error);
         let buffered = shared.disk.open_writable(handle, OFlags::empty()).map_err(wrap)?;
@@ -294,7 +276,7 @@ mod tests {
         writer.append(Arc::new(buffer)).await.unwrap();
         let handle = writer.suspend().await.unwrap();
         let late = async {
-            sleep(Duration::from_millis(400)).await;
+            tokio::time::sleep(Duration::from_millis(400)).await;
             drop(writer);
         };
         let (resumed, ()) = tokio::join!(driver.resume(&handle, 3), late);
